@@ -28,8 +28,8 @@ const day = 24 * time.Hour
 
 const (
 	// maxEventBytes leaves room to bury any event: sealed and encoded it grows
-	// by at most 80 %, and a dead letter must fit the broker's default
-	// max_payload of 1 MiB.
+	// by a third, and a dead letter must fit the broker's default max_payload
+	// of 1 MiB.
 	maxEventBytes      = 512 << 10
 	maxDeadLetterBytes = 1 << 20
 )

@@ -1,0 +1,334 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrNotMigrated means that a stream or consumer is missing on the broker.
+var ErrNotMigrated = errors.New(`run "billcenter migrate"`)
+
+// A Change is what Apply did to one stream or consumer.
+type Change struct {
+	Kind     string // "stream" or "consumer"
+	Name     string
+	Action   string       // "created", "updated" or "unchanged"
+	Settings []Difference // what was updated
+}
+
+func (c Change) String() string {
+	text := c.Kind + " " + c.Name + " " + c.Action
+	if len(c.Settings) > 0 {
+		text += ": " + describe(c.Settings)
+	}
+	return text
+}
+
+// A SettingsError says that a stream or consumer on the broker differs from
+// what this program relies on.
+type SettingsError struct {
+	Kind        string // "stream" or "consumer"
+	Name        string
+	Differences []Difference
+}
+
+func (e *SettingsError) Error() string {
+	remedy := `run "billcenter migrate"`
+	if len(onlyUnsafe(e.Differences)) > 0 {
+		remedy = `"billcenter migrate" does not change this, since it could lose messages`
+	}
+	return fmt.Sprintf("%s %s has other settings on the broker: %s (%s)", e.Kind, e.Name, describe(e.Differences), remedy)
+}
+
+// Apply creates the streams and consumers that are missing and brings settings
+// up to date where that can neither lose nor hide a message: descriptions,
+// waits, limits that grow. Any other difference is a *SettingsError, and
+// nothing that exists is touched then. It works one after the other and may be
+// repeated.
+func (b *Bus) Apply(ctx context.Context) ([]Change, error) {
+	if err := b.refuseUnsafe(ctx); err != nil {
+		return nil, err
+	}
+	var done []Change
+	for _, want := range b.topology {
+		change, err := b.applyStream(ctx, want)
+		if err != nil {
+			return done, err
+		}
+		done = append(done, change)
+		for _, c := range want.Consumers {
+			change, err := b.applyConsumer(ctx, want, c)
+			if err != nil {
+				return done, err
+			}
+			done = append(done, change)
+		}
+	}
+	return done, nil
+}
+
+// refuseUnsafe looks at everything first, so that a refused migration has
+// changed nothing.
+func (b *Bus) refuseUnsafe(ctx context.Context) error {
+	var errs []error
+	refuse := func(kind, name string, all []Difference) {
+		if unsafe := onlyUnsafe(all); len(unsafe) > 0 {
+			errs = append(errs, &SettingsError{Kind: kind, Name: name, Differences: unsafe})
+		}
+	}
+	for _, want := range b.topology {
+		info, err := b.streamInfo(ctx, want.Name)
+		if errors.Is(err, ErrNotMigrated) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		refuse("stream", want.Name, diffStream(info.Config, want.config()))
+		for _, c := range want.Consumers {
+			info, err := b.consumerInfo(ctx, want.Name, c.Name)
+			if errors.Is(err, ErrNotMigrated) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			refuse("consumer", c.Name, diffConsumer(info.Config, c.config()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b *Bus) applyStream(ctx context.Context, want Stream) (Change, error) {
+	change := Change{Kind: "stream", Name: want.Name, Action: "unchanged"}
+	info, err := b.streamInfo(ctx, want.Name)
+	if errors.Is(err, ErrNotMigrated) {
+		if _, err := b.js.CreateStream(ctx, want.config()); err != nil {
+			return change, fmt.Errorf("create stream %s: %w", want.Name, brokerError(err))
+		}
+		change.Action = "created"
+		return change, nil
+	}
+	if err != nil {
+		return change, err
+	}
+	change.Settings = diffStream(info.Config, want.config())
+	if len(change.Settings) == 0 {
+		return change, nil
+	}
+	next, w := info.Config, want.config()
+	next.Description, next.MaxAge, next.Duplicates = w.Description, w.MaxAge, w.Duplicates
+	next.MaxMsgSize, next.AllowDirect, next.AllowAtomicPublish = w.MaxMsgSize, w.AllowDirect, w.AllowAtomicPublish
+	if _, err := b.js.UpdateStream(ctx, next); err != nil {
+		return change, fmt.Errorf("update stream %s: %w", want.Name, brokerError(err))
+	}
+	change.Action = "updated"
+	return change, nil
+}
+
+func (b *Bus) applyConsumer(ctx context.Context, stream Stream, want Consumer) (Change, error) {
+	change := Change{Kind: "consumer", Name: want.Name, Action: "unchanged"}
+	info, err := b.consumerInfo(ctx, stream.Name, want.Name)
+	if errors.Is(err, ErrNotMigrated) {
+		if _, err := b.js.CreateConsumer(ctx, stream.Name, want.config()); err != nil {
+			return change, fmt.Errorf("create consumer %s: %w", want.Name, brokerError(err))
+		}
+		change.Action = "created"
+		return change, nil
+	}
+	if err != nil {
+		return change, err
+	}
+	change.Settings = diffConsumer(info.Config, want.config())
+	if len(change.Settings) == 0 {
+		return change, nil
+	}
+	next, w := info.Config, want.config()
+	next.Description, next.AckWait, next.BackOff = w.Description, w.AckWait, w.BackOff
+	next.MaxDeliver, next.MaxAckPending = w.MaxDeliver, w.MaxAckPending
+	if _, err := b.js.UpdateConsumer(ctx, stream.Name, next); err != nil {
+		return change, fmt.Errorf("update consumer %s: %w", want.Name, brokerError(err))
+	}
+	change.Action = "updated"
+	return change, nil
+}
+
+// Verify checks that the named streams and consumers exist with the settings
+// that this program relies on, and that no consumer has lost its place. A
+// consumer's stream is checked with it; without names, everything is. A worker
+// calls it before it starts and must not start on an error. A description may
+// differ.
+func (b *Bus) Verify(ctx context.Context, names ...string) error {
+	wanted := func(name string) bool { return len(names) == 0 }
+	if len(names) > 0 {
+		known := make(map[string]bool, len(names))
+		for _, name := range names {
+			known[name] = true
+			if !b.topology.has(name) {
+				return fmt.Errorf("%q is neither a stream nor a consumer of the topology", name)
+			}
+		}
+		wanted = func(name string) bool { return known[name] }
+	}
+	var errs []error
+	for _, s := range b.topology {
+		var consumers []Consumer
+		for _, c := range s.Consumers {
+			if wanted(c.Name) {
+				consumers = append(consumers, c)
+			}
+		}
+		if wanted(s.Name) || len(consumers) > 0 {
+			errs = append(errs, b.verifyStream(ctx, s, consumers))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b *Bus) verifyStream(ctx context.Context, want Stream, consumers []Consumer) error {
+	info, err := b.streamInfo(ctx, want.Name)
+	if err != nil {
+		return err
+	}
+	errs := []error{verdict("stream", want.Name, diffStream(info.Config, want.config()))}
+	for _, c := range consumers {
+		have, err := b.consumerInfo(ctx, want.Name, c.Name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs,
+			verdict("consumer", c.Name, diffConsumer(have.Config, c.config())),
+			checkPlace(have, info.State.LastSeq))
+	}
+	return errors.Join(errs...)
+}
+
+func verdict(kind, name string, all []Difference) error {
+	if differences := withoutDescription(all); len(differences) > 0 {
+		return &SettingsError{Kind: kind, Name: name, Differences: differences}
+	}
+	return nil
+}
+
+// ErrLostPlace means that a consumer believes to have read messages that its
+// stream does not have: the stream lost its end, for instance in a restore from
+// a backup. It would skip the messages that take those sequences next.
+var ErrLostPlace = errors.New("the stream is behind its consumer")
+
+// checkPlace compares a consumer with the last sequence of its stream.
+func checkPlace(c *jetstream.ConsumerInfo, last uint64) error {
+	if c.AckFloor.Stream <= last && c.Delivered.Stream <= last {
+		return nil
+	}
+	return fmt.Errorf("consumer %s has read up to sequence %d (acknowledged up to %d), but stream %s ends at %d: %w; "+
+		"publish the lost events again and reset the consumer to sequence %d",
+		c.Name, c.Delivered.Stream, c.AckFloor.Stream, c.Stream, last, ErrLostPlace, last+1)
+}
+
+func (t Topology) has(name string) bool {
+	for _, s := range t {
+		if s.Name == name {
+			return true
+		}
+		if _, ok := s.consumer(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Bus) streamInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+	s, err := b.js.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("stream %s does not exist on the broker: %w", stream, ErrNotMigrated)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", stream, brokerError(err))
+	}
+	return s.CachedInfo(), nil
+}
+
+func (b *Bus) consumerInfo(ctx context.Context, stream, consumer string) (*jetstream.ConsumerInfo, error) {
+	c, err := b.js.Consumer(ctx, stream, consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("consumer %s of stream %s does not exist on the broker: %w", consumer, stream, ErrNotMigrated)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up consumer %s: %w", consumer, brokerError(err))
+	}
+	return c.CachedInfo(), nil
+}
+
+// A StreamStatus is the state of one stream of the topology.
+type StreamStatus struct {
+	Name      string
+	Missing   bool // not on the broker; the rest is zero then
+	Messages  uint64
+	Bytes     uint64
+	FirstSeq  uint64
+	LastSeq   uint64
+	LastTime  time.Time // of the newest message
+	Consumers []ConsumerStatus
+}
+
+// A ConsumerStatus is the state of one durable consumer.
+type ConsumerStatus struct {
+	Name        string
+	Missing     bool
+	Pending     uint64 // not delivered yet
+	AckPending  int    // delivered, neither acknowledged nor terminated
+	Redelivered int    // of AckPending, those delivered more than once
+	AckFloor    uint64 // sequence up to which everything is done
+	Waiting     int    // pull requests; 0 when no worker is listening
+}
+
+// Status reports on every stream and consumer of the topology. What is missing
+// is reported, not an error.
+func (b *Bus) Status(ctx context.Context) ([]StreamStatus, error) {
+	var all []StreamStatus
+	for _, s := range b.topology {
+		status := StreamStatus{Name: s.Name}
+		info, err := b.streamInfo(ctx, s.Name)
+		switch {
+		case errors.Is(err, ErrNotMigrated):
+			status.Missing = true
+		case err != nil:
+			return nil, err
+		default:
+			status.Messages, status.Bytes = info.State.Msgs, info.State.Bytes
+			status.FirstSeq, status.LastSeq = info.State.FirstSeq, info.State.LastSeq
+			status.LastTime = info.State.LastTime
+		}
+		for _, c := range s.Consumers {
+			consumer := ConsumerStatus{Name: c.Name}
+			info, err := b.consumerInfo(ctx, s.Name, c.Name)
+			switch {
+			case errors.Is(err, ErrNotMigrated):
+				consumer.Missing = true
+			case err != nil:
+				return nil, err
+			default:
+				consumer.Pending, consumer.AckPending = info.NumPending, info.NumAckPending
+				consumer.Redelivered, consumer.AckFloor = info.NumRedelivered, info.AckFloor.Stream
+				consumer.Waiting = info.NumWaiting
+			}
+			status.Consumers = append(status.Consumers, consumer)
+		}
+		all = append(all, status)
+	}
+	return all, nil
+}
+
+func describe(differences []Difference) string {
+	texts := make([]string, len(differences))
+	for i, d := range differences {
+		texts[i] = fmt.Sprintf("%s is %s, want %s", d.Setting, d.Have, d.Want)
+	}
+	return strings.Join(texts, "; ")
+}
