@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ContentType is the media type of structured mode, the one that we publish.
@@ -21,6 +23,8 @@ const (
 	HeaderTraceParent = "traceparent"
 	binaryPrefix      = "ce-"
 )
+
+const dataContentType = "application/json"
 
 // Encoded is an event ready for the wire.
 type Encoded struct {
@@ -70,7 +74,7 @@ func Encode(tenant string, e Envelope, m Message) (Encoded, error) {
 	}
 	w := wire{
 		SpecVersion: "1.0", ID: e.ID, Source: e.Source, Type: def.Type, Subject: e.Subject,
-		DataContentType: "application/json", DataSchema: def.Type.DataSchema(), TraceParent: e.TraceParent, Data: data,
+		DataContentType: dataContentType, DataSchema: def.Type.DataSchema(), TraceParent: e.TraceParent, Data: data,
 	}
 	if !e.Time.IsZero() {
 		w.Time = e.Time.UTC().Format(time.RFC3339Nano)
@@ -99,7 +103,7 @@ func marshal(v any) ([]byte, error) {
 
 // Decode reads what came on a subject, in structured or in binary mode, and checks the envelope: attributes, tenant, and
 // that the type lives on the subject. The data is strict JSON but not validated yet: see Data and Check.
-// Every fault is a *Malformed.
+// Every fault is a *Malformed. The event's Data is a part of body, not a copy.
 func Decode(subject string, header map[string][]string, body []byte) (Event, error) {
 	tenant, err := SubjectTenant(subject)
 	if err != nil {
@@ -122,51 +126,83 @@ func Decode(subject string, header map[string][]string, body []byte) (Event, err
 	return e, nil
 }
 
+// attributes of an event as they came, extensions among them. They are few, so a list is quicker than a map.
+type attributes []attribute
+
+type attribute struct{ name, value string }
+
+func (a attributes) get(name string) (string, bool) {
+	for _, each := range a {
+		if each.name == name {
+			return each.value, true
+		}
+	}
+	return "", false
+}
+
 // read tells the modes apart: the content type decides; without one, ce- headers mean binary, and a JSON object is taken as
 // structured, so that a command line that sends no headers can publish.
-func read(header map[string][]string, body []byte) (attributes map[string]string, data []byte, err error) {
-	binary := map[string]string{}
-	contentType := ""
-	for name, values := range header {
-		lower := strings.ToLower(name)
-		isAttribute := strings.HasPrefix(lower, binaryPrefix)
-		if !isAttribute && lower != "content-type" {
-			continue
-		}
-		if len(values) != 1 {
-			return nil, nil, malformed(NotACloudEvent, lower, "has more than one value")
-		}
-		if !isAttribute {
-			contentType = values[0]
-			continue
-		}
-		if _, twice := binary[lower[len(binaryPrefix):]]; twice {
-			return nil, nil, malformed(NotACloudEvent, lower, "appears twice")
-		}
-		binary[lower[len(binaryPrefix):]] = percentDecoded(values[0])
-	}
-	media := ""
-	if contentType != "" {
-		if media, _, err = mime.ParseMediaType(contentType); err != nil {
-			return nil, nil, malformed(NotACloudEvent, "content-type", "is not a media type")
-		}
+func read(header map[string][]string, body []byte) (attributes, []byte, error) {
+	binary, media, err := fromHeader(header)
+	if err != nil {
+		return nil, nil, err
 	}
 	switch {
 	case media == ContentType:
 		return structured(body)
 	case strings.HasPrefix(media, "application/cloudevents"):
 		return nil, nil, malformed(NotACloudEvent, "content-type", "is not application/cloudevents+json; send one event a message, as JSON")
-	case len(binary) > 0:
-		if media != "" {
-			binary["datacontenttype"] = media
-		}
-		if err := scan(body); err != nil {
-			return nil, nil, inField("data", err)
-		}
-		return binary, body, nil
-	default:
+	case len(binary) == 0:
 		return structured(body)
 	}
+	if _, err := scan(body); err != nil {
+		return nil, nil, inField("data", err)
+	}
+	if media != "" { // the place that the NATS binding gives the data's content type
+		binary = slices.DeleteFunc(binary, func(a attribute) bool { return a.name == "datacontenttype" })
+		binary = append(binary, attribute{"datacontenttype", media})
+	}
+	return binary, body, nil
+}
+
+// fromHeader returns the attributes in the ce- headers and the media type of the body. NATS keeps the case of a header's
+// name, so both may come in any.
+func fromHeader(header map[string][]string) (binary attributes, media string, err error) {
+	typed := false
+	for name, values := range header {
+		lower := strings.ToLower(name)
+		attributeName, isAttribute := strings.CutPrefix(lower, binaryPrefix)
+		if !isAttribute && lower != "content-type" {
+			continue
+		}
+		if len(values) != 1 {
+			return nil, "", malformed(NotACloudEvent, lower, "has more than one value")
+		}
+		if isAttribute {
+			if _, twice := binary.get(attributeName); twice {
+				return nil, "", malformed(NotACloudEvent, lower, "appears twice")
+			}
+			binary = append(binary, attribute{attributeName, percentDecoded(values[0])})
+			continue
+		}
+		if typed {
+			return nil, "", malformed(NotACloudEvent, lower, "appears twice")
+		}
+		typed = true
+		if media, err = mediaType(values[0]); err != nil {
+			return nil, "", malformed(NotACloudEvent, lower, "is not a media type")
+		}
+	}
+	return binary, media, nil
+}
+
+// mediaType parses a content type; the two that nearly every event has are known by sight.
+func mediaType(v string) (string, error) {
+	if v == "" || v == ContentType || v == dataContentType {
+		return v, nil
+	}
+	media, _, err := mime.ParseMediaType(v)
+	return media, err
 }
 
 func percentDecoded(v string) string {
@@ -176,45 +212,38 @@ func percentDecoded(v string) string {
 	return v
 }
 
-func structured(body []byte) (map[string]string, []byte, error) {
-	if err := scan(body); err != nil {
+func structured(body []byte) (attributes, []byte, error) {
+	members, err := scan(body)
+	if err != nil {
 		return nil, nil, err
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil {
-		return nil, nil, malformed(NotJSON, "", "is not a JSON object")
-	}
-	attributes := make(map[string]string, len(fields))
+	a := make(attributes, 0, len(members))
 	var data []byte
-	for name, raw := range fields {
+	for _, m := range members {
+		raw := body[m.start:m.end]
 		switch {
-		case name == "data":
+		case m.name == "data":
 			data = raw
-		case name == "data_base64":
+		case m.name == "data_base64":
 			return nil, nil, malformed(NotACloudEvent, "data_base64", "is not taken; send the JSON object in data")
 		case string(raw) == "null": // CloudEvents JSON format: the same as absent
 		case raw[0] == '"':
-			var s string
-			if err := json.Unmarshal(raw, &s); err != nil {
-				return nil, nil, malformed(NotJSON, name, "is not a valid JSON string")
-			}
-			attributes[name] = s
+			a = append(a, attribute{m.name, m.text})
 		case raw[0] == '{' || raw[0] == '[':
-			return nil, nil, malformed(NotACloudEvent, name, "is an object or array; an attribute is a string, a number or a boolean")
+			return nil, nil, malformed(NotACloudEvent, presentable(m.name), "is an object or array; an attribute is a string, a number or a boolean")
+		case slices.Contains(knownAttributes, m.name):
+			return nil, nil, malformed(NotACloudEvent, m.name, "is not a string")
 		default:
-			if slices.Contains(knownAttributes, name) {
-				return nil, nil, malformed(NotACloudEvent, name, "is not a string")
-			}
-			attributes[name] = string(raw)
+			a = append(a, attribute{m.name, string(raw)})
 		}
 	}
-	if _, ok := attributes["specversion"]; !ok {
+	if _, ok := a.get("specversion"); !ok {
 		return nil, nil, malformed(NotACloudEvent, "specversion", `is missing; send a CloudEvents 1.0 object ("specversion":"1.0"), or ce- headers`)
 	}
 	if len(data) == 0 || data[0] != '{' {
 		return nil, nil, malformed(NotACloudEvent, "data", "is not a JSON object")
 	}
-	return attributes, data, nil
+	return a, data, nil
 }
 
 var (
@@ -223,43 +252,55 @@ var (
 )
 
 // take moves the attributes into the event and checks each.
-func (e *Event) take(a map[string]string) error {
-	if v := a["specversion"]; v != "1.0" {
+func (e *Event) take(a attributes) error {
+	if v, _ := a.get("specversion"); v != "1.0" {
 		return malformed(NotACloudEvent, "specversion", `is not "1.0"`)
 	}
-	e.ID, e.Source, e.Subject, e.TraceParent, e.DataSchema = a["id"], a["source"], a["subject"], a["traceparent"], a["dataschema"]
+	e.ID, _ = a.get("id")
+	e.Source, _ = a.get("source")
+	e.Subject, _ = a.get("subject")
+	e.TraceParent, _ = a.get("traceparent")
+	e.DataSchema, _ = a.get("dataschema")
 	if err := checkIdentity(e.ID, e.Source); err != nil {
 		return err
 	}
-	if err := e.takeType(a["type"]); err != nil {
+	t, _ := a.get("type")
+	if err := e.takeType(t); err != nil {
 		return err
 	}
-	if v, ok := a["datacontenttype"]; ok {
-		if media, _, err := mime.ParseMediaType(v); err != nil || media != "application/json" {
+	if v, ok := a.get("datacontenttype"); ok {
+		if media, err := mediaType(v); err != nil || media != dataContentType {
 			return malformed(NotACloudEvent, "datacontenttype", "is not application/json")
 		}
 	}
-	if v, ok := a["time"]; ok {
-		t, err := time.Parse(time.RFC3339, v)
-		if err != nil || !inRange(t) {
+	if v, ok := a.get("time"); ok {
+		if err := e.Time.UnmarshalText([]byte(v)); err != nil || !inRange(e.Time) {
 			return malformed(NotACloudEvent, "time", "is not an RFC 3339 time with a zone, between 2000 and 2100")
 		}
-		e.Time = t
 	}
-	if v, ok := a["tenant"]; ok && v != e.Tenant {
+	if v, ok := a.get("tenant"); ok && v != e.Tenant {
 		return malformed(TenantMismatch, "tenant", "differs from the subject's tenant; only the subject says it")
 	}
-	for name, v := range a {
-		if slices.Contains(knownAttributes, name) {
-			continue
-		}
-		if !attributeName.MatchString(name) {
+	return e.takeExtensions(a)
+}
+
+// takeExtensions keeps the attributes that we do not know.
+func (e *Event) takeExtensions(a attributes) error {
+	for _, each := range a {
+		known := slices.Contains(knownAttributes, each.name)
+		if !known && !attributeName.MatchString(each.name) {
 			return malformed(NotACloudEvent, "extension", "has a name that is not [a-z0-9]{1,64}")
+		}
+		if !utf8.ValidString(each.value) || strings.ContainsFunc(each.value, unicode.IsControl) {
+			return malformed(NotACloudEvent, each.name, "holds control characters or is not valid UTF-8")
+		}
+		if known {
+			continue
 		}
 		if e.Extensions == nil {
 			e.Extensions = map[string]string{}
 		}
-		e.Extensions[name] = v
+		e.Extensions[each.name] = each.value
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func Data[M any, P interface {
 	if want := P(&m).EventType(); want != e.Definition.Type {
 		return m, fmt.Errorf("events: reading a %s as %s", e.Definition.Type, want)
 	}
-	if err := unmarshal(e.Data, &m); err != nil {
+	if err := unmarshal(e.Data, P(&m)); err != nil {
 		return m, err
 	}
 	return m, P(&m).Validate()

@@ -17,7 +17,10 @@ func (d Date) Valid() bool {
 	return err == nil && inRange(t)
 }
 
-func inRange(t time.Time) bool { return t.Year() >= 2000 && t.Year() <= 2100 }
+func inRange(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 2000 && year <= 2100
+}
 
 // check collects the first fault of a message; later checks are skipped.
 type check struct{ err error }
@@ -126,6 +129,10 @@ func (c *check) locale(field, v string) {
 func printable(s string) bool {
 	for _, r := range s {
 		switch {
+		case r < utf8.RuneSelf:
+			if r < ' ' || r == 0x7f {
+				return false
+			}
 		case r == '\u200b' || r == '\u200c' || r == '\u200d' || r == '\u2060' || r == '\ufeff': // zero width: dropped by the rules
 		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r), r == utf8.RuneError:
 			return false

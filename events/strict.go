@@ -2,9 +2,8 @@ package events
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,126 +17,163 @@ const (
 	maxSize  = 1 << 20 // bytes; the broker's own limit for a message
 )
 
-// scan checks that b is one JSON object of the strict kind and nothing else.
-func scan(b []byte) error {
-	if len(b) == 0 {
-		return malformed(NotJSON, "", "the message is empty; send one JSON object")
-	}
-	if len(b) > maxSize {
-		return malformed(NotJSON, "", "is larger than 1 MiB")
-	}
-	if b[0] == 0xEF && strings.HasPrefix(string(b[:min(3, len(b))]), "\ufeff") {
-		return malformed(NotJSON, "", "begins with a byte order mark; send UTF-8 without one")
-	}
-	s := scanner{b: b}
-	s.space()
-	if s.i >= len(b) || b[s.i] != '{' {
-		return malformed(NotJSON, "", "is not a JSON object")
-	}
-	if err := s.value(0); err != nil {
-		return err
-	}
-	s.space()
-	if s.i != len(b) {
-		return s.fault("has data after the JSON object")
-	}
-	return nil
+// member is one name of an object, and its value: where it stands and, of a string, its text.
+type member struct {
+	name, text string
+	start, end int
 }
 
+// scan checks that b is one JSON object of the strict kind and nothing else, and returns its members in their order.
+func scan(b []byte) ([]member, error) {
+	switch {
+	case len(b) == 0:
+		return nil, malformed(NotJSON, "", "the message is empty; send one JSON object")
+	case len(b) > maxSize:
+		return nil, malformed(NotJSON, "", "is larger than 1 MiB")
+	case len(b) >= 3 && string(b[:3]) == "\ufeff":
+		return nil, malformed(NotJSON, "", "begins with a byte order mark; send UTF-8 without one")
+	}
+	s := newScanner(b)
+	s.space()
+	if s.peek() != '{' {
+		return nil, malformed(NotJSON, "", "is not a JSON object")
+	}
+	members := make([]member, 0, 12)
+	err := s.object(0, func(name string) error {
+		m := member{name: name, start: s.i}
+		var err error
+		if s.peek() == '"' {
+			m.text, err = s.str()
+		} else {
+			err = s.value(1)
+		}
+		m.end = s.i
+		members = append(members, m)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.space()
+	if s.i != len(s.text) {
+		return nil, s.fault("has data after the JSON object")
+	}
+	return members, nil
+}
+
+// scanner reads strict JSON once, front to back. Names and strings without escapes share the memory of its text.
 type scanner struct {
-	b    []byte
+	text string
 	i    int
 	path []string
 }
 
+func newScanner(b []byte) *scanner { return &scanner{text: string(b), path: make([]string, 0, 4)} }
+
 // fault names the place and what is wrong there, never what stands there.
 func (s *scanner) fault(why string) error {
-	return malformed(NotJSON, strings.Join(s.path, "."), fmt.Sprintf("%s (at byte %d)", why, s.i))
+	names := make([]string, len(s.path))
+	for i, name := range s.path {
+		names[i] = presentable(name)
+	}
+	return malformed(NotJSON, strings.Join(names, "."), why+" (at byte "+strconv.Itoa(s.i)+")")
+}
+
+// presentable keeps a name that no contract would have out of texts and headers: it may be anything, of any length.
+func presentable(name string) string {
+	alphanumeric := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_'
+	}
+	if len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return !alphanumeric(r) }) {
+		return "(other name)"
+	}
+	return name
+}
+
+// peek returns the next byte, and 0, which no JSON text has, at the end.
+func (s *scanner) peek() byte {
+	if s.i < len(s.text) {
+		return s.text[s.i]
+	}
+	return 0
 }
 
 func (s *scanner) space() {
-	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\t' || s.b[s.i] == '\n' || s.b[s.i] == '\r') {
+	for s.i < len(s.text) && (s.text[s.i] == ' ' || s.text[s.i] == '\n' || s.text[s.i] == '\r' || s.text[s.i] == '\t') {
 		s.i++
 	}
 }
 
+// value passes over a value of any kind.
 func (s *scanner) value(depth int) error {
-	if depth > maxDepth {
-		return s.fault("is nested more than 32 deep")
-	}
-	if s.i >= len(s.b) {
+	if s.i == len(s.text) {
 		return s.fault("ends too early")
 	}
-	switch s.b[s.i] {
+	switch s.text[s.i] {
 	case '{':
-		return s.object(depth)
+		return s.object(depth, func(string) error { return s.value(depth + 1) })
 	case '[':
 		return s.array(depth)
 	case '"':
-		_, err := s.text()
+		_, err := s.str()
 		return err
 	default:
-		return s.scalar()
+		_, err := s.scalar()
+		return err
 	}
 }
 
-func (s *scanner) object(depth int) error {
+// object reads an object and calls read at the value of each member, which read passes over.
+func (s *scanner) object(depth int, read func(name string) error) error {
+	if depth >= maxDepth {
+		return s.fault("is nested more than 32 deep")
+	}
 	s.i++
-	var room [24]string // no event of ours has more names at one level; more only costs an allocation
-	names := room[:0]
-	for first := true; ; first = false {
+	s.space()
+	if s.peek() == '}' {
+		s.i++
+		return nil
+	}
+	var seen names
+	for {
 		s.space()
-		if s.i >= len(s.b) {
+		if s.i == len(s.text) {
 			return s.fault("ends too early")
 		}
-		if s.b[s.i] == '}' && first {
-			s.i++
-			return nil
-		}
-		if s.b[s.i] != '"' {
+		if s.text[s.i] != '"' {
 			return s.fault("has no name where one is due")
 		}
-		name, err := s.text()
+		name, err := s.str()
 		if err != nil {
 			return err
 		}
 		s.path = append(s.path, name)
-		for _, n := range names {
-			if n == name {
-				return s.fault("appears twice")
-			}
+		if !seen.add(name) {
+			return s.fault("appears twice")
 		}
-		names = append(names, name)
 		s.space()
-		if s.i >= len(s.b) || s.b[s.i] != ':' {
+		if s.peek() != ':' {
 			return s.fault("has no colon after the name")
 		}
 		s.i++
 		s.space()
-		if err := s.value(depth + 1); err != nil {
+		if err := read(name); err != nil {
 			return err
 		}
 		s.path = s.path[:len(s.path)-1]
-		s.space()
-		if s.i >= len(s.b) {
-			return s.fault("ends too early")
-		}
-		switch s.b[s.i] {
-		case ',':
-			s.i++
-		case '}':
-			s.i++
-			return nil
-		default:
-			return s.fault("is not valid JSON")
+		if done, err := s.next('}'); done || err != nil {
+			return err
 		}
 	}
 }
 
 func (s *scanner) array(depth int) error {
+	if depth >= maxDepth {
+		return s.fault("is nested more than 32 deep")
+	}
 	s.i++
 	s.space()
-	if s.i < len(s.b) && s.b[s.i] == ']' {
+	if s.peek() == ']' {
 		s.i++
 		return nil
 	}
@@ -146,38 +182,73 @@ func (s *scanner) array(depth int) error {
 		if err := s.value(depth + 1); err != nil {
 			return err
 		}
-		s.space()
-		if s.i >= len(s.b) {
-			return s.fault("ends too early")
-		}
-		switch s.b[s.i] {
-		case ',':
-			s.i++
-		case ']':
-			s.i++
-			return nil
-		default:
-			return s.fault("is not valid JSON")
+		if done, err := s.next(']'); done || err != nil {
+			return err
 		}
 	}
 }
 
-// text reads a string and returns it decoded.
-func (s *scanner) text() (string, error) {
+// next passes over a comma, or over the closing bracket and is done.
+func (s *scanner) next(closing byte) (done bool, err error) {
+	s.space()
+	switch {
+	case s.i == len(s.text):
+		return false, s.fault("ends too early")
+	case s.text[s.i] == closing:
+		s.i++
+		return true, nil
+	case s.text[s.i] == ',':
+		s.i++
+		return false, nil
+	default:
+		return false, s.fault("is not valid JSON")
+	}
+}
+
+// names are those of one object. No event of ours has more than few at one level; a map takes over where somebody sends
+// thousands to keep us busy.
+type names struct {
+	few  [24]string
+	n    int
+	many map[string]struct{}
+}
+
+// add reports whether the name is new.
+func (s *names) add(name string) bool {
+	if s.n < len(s.few) {
+		if slices.Contains(s.few[:s.n], name) {
+			return false
+		}
+		s.few[s.n] = name
+		s.n++
+		return true
+	}
+	if s.many == nil {
+		s.many = make(map[string]struct{}, 4*len(s.few))
+		for _, n := range s.few {
+			s.many[n] = struct{}{}
+		}
+	}
+	before := len(s.many)
+	s.many[name] = struct{}{}
+	return len(s.many) > before
+}
+
+// str reads a string and returns it decoded.
+func (s *scanner) str() (string, error) {
 	start := s.i
 	s.i++
 	plain := true
-	for s.i < len(s.b) {
-		c := s.b[s.i]
+	for s.i < len(s.text) {
+		c := s.text[s.i]
 		switch {
 		case c == '"':
 			s.i++
-			raw := s.b[start:s.i]
 			if plain {
-				return string(raw[1 : len(raw)-1]), nil
+				return s.text[start+1 : s.i-1], nil
 			}
 			var out string
-			if err := json.Unmarshal(raw, &out); err != nil {
+			if err := json.Unmarshal([]byte(s.text[start:s.i]), &out); err != nil {
 				return "", s.fault("is not a valid JSON string")
 			}
 			return out, nil
@@ -191,7 +262,7 @@ func (s *scanner) text() (string, error) {
 		case c < utf8.RuneSelf:
 			s.i++
 		default:
-			r, n := utf8.DecodeRune(s.b[s.i:])
+			r, n := utf8.DecodeRuneInString(s.text[s.i:])
 			if r == utf8.RuneError && n == 1 {
 				return "", s.fault("is not valid UTF-8")
 			}
@@ -202,11 +273,11 @@ func (s *scanner) text() (string, error) {
 }
 
 func (s *scanner) escape() error {
-	if s.i+1 >= len(s.b) {
+	if s.i+1 >= len(s.text) {
 		return s.fault("ends too early")
 	}
-	if s.b[s.i+1] != 'u' {
-		if !strings.ContainsRune(`"\/bfnrt`, rune(s.b[s.i+1])) {
+	if s.text[s.i+1] != 'u' {
+		if strings.IndexByte(`"\/bfnrt`, s.text[s.i+1]) < 0 {
 			return s.fault("holds an unknown escape")
 		}
 		s.i += 2
@@ -221,8 +292,8 @@ func (s *scanner) escape() error {
 	case r >= 0xDC00 && r <= 0xDFFF:
 		return s.fault("holds a lone surrogate")
 	case r >= 0xD800 && r <= 0xDBFF:
-		low, ok := rune(0), false
-		if s.i+7 < len(s.b) && s.b[s.i+6] == '\\' && s.b[s.i+7] == 'u' {
+		low, ok := rune(0), strings.HasPrefix(s.text[s.i+6:], `\u`)
+		if ok {
 			low, ok = s.hex4(s.i + 8)
 		}
 		if !ok || low < 0xDC00 || low > 0xDFFF {
@@ -236,11 +307,11 @@ func (s *scanner) escape() error {
 }
 
 func (s *scanner) hex4(at int) (rune, bool) {
-	if at+4 > len(s.b) {
+	if at+4 > len(s.text) {
 		return 0, false
 	}
 	var r rune
-	for _, c := range s.b[at : at+4] {
+	for _, c := range []byte(s.text[at : at+4]) {
 		switch {
 		case '0' <= c && c <= '9':
 			r = r<<4 | rune(c-'0')
@@ -255,90 +326,14 @@ func (s *scanner) hex4(at int) (rune, bool) {
 	return r, true
 }
 
-// scalar reads a number or a literal; json.Valid knows their grammar.
-func (s *scanner) scalar() error {
+// scalar reads a number, true, false or null and returns its text; json.Valid knows the grammar.
+func (s *scanner) scalar() (string, error) {
 	start := s.i
-	for s.i < len(s.b) && !strings.ContainsRune(" \t\r\n,]}:\"[{", rune(s.b[s.i])) {
+	for s.i < len(s.text) && strings.IndexByte(" \t\r\n,]}:\"[{", s.text[s.i]) < 0 {
 		s.i++
 	}
-	if start == s.i || !json.Valid(s.b[start:s.i]) {
-		return s.fault("is not valid JSON")
+	if start == s.i || !json.Valid([]byte(s.text[start:s.i])) {
+		return "", s.fault("is not valid JSON")
 	}
-	return nil
-}
-
-// unmarshal decodes strict JSON into a struct and turns encoding/json's errors into ours.
-func unmarshal(b []byte, into any) error {
-	if err := exactNames(b, reflect.TypeOf(into).Elem(), ""); err != nil {
-		return err
-	}
-	err := json.Unmarshal(b, into)
-	if err == nil {
-		return nil
-	}
-	if m, ok := AsMalformed(err); ok {
-		return m
-	}
-	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return malformed(FieldInvalid, "data."+te.Field, "is a "+strings.SplitN(te.Value, " ", 2)[0]+", not "+kind(te.Type))
-	}
-	return malformed(FieldInvalid, "data", "cannot be read: a time or a date is not in its form")
-}
-
-func kind(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Int, reflect.Int64, reflect.Uint32:
-		return "an integer in range"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Struct, reflect.Map:
-		return "an object"
-	default:
-		return t.Kind().String()
-	}
-}
-
-// exactNames refuses names that encoding/json would take for a known one though they differ in case ("AccountNumber").
-func exactNames(b []byte, t reflect.Type, path string) error {
-	known := map[string]reflect.Type{}
-	fieldsOf(t, known)
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(b, &fields); err != nil {
-		return nil // not an object: json.Unmarshal into the struct names the fault
-	}
-	for name, raw := range fields {
-		if ft, ok := known[name]; ok {
-			if ft.Kind() == reflect.Pointer {
-				ft = ft.Elem()
-			}
-			if ft.Kind() == reflect.Struct && len(raw) > 0 && raw[0] == '{' {
-				if err := exactNames(raw, ft, path+name+"."); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		for k := range known {
-			if strings.EqualFold(k, name) {
-				return malformed(FieldInvalid, "data."+path+k, "is spelled in other case; names are case-sensitive")
-			}
-		}
-	}
-	return nil
-}
-
-func fieldsOf(t reflect.Type, into map[string]reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if f.Anonymous && f.Type.Kind() == reflect.Struct {
-			fieldsOf(f.Type, into)
-			continue
-		}
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name != "" && name != "-" {
-			into[name] = f.Type
-		}
-	}
+	return s.text[start:s.i], nil
 }
