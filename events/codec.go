@@ -83,11 +83,16 @@ func Encode(tenant string, e Envelope, m Message) (Encoded, error) {
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode %s %s: %w", def.Type, e.ID, err)
 	}
-	header := map[string][]string{HeaderContentType: {ContentType}}
+	header := StructuredHeader()
 	if e.TraceParent != "" {
 		header[HeaderTraceParent] = []string{e.TraceParent}
 	}
 	return Encoded{Subject: def.Subject(tenant), MsgID: e.MsgID(), Header: header, Body: body}, nil
+}
+
+// StructuredHeader is the header of an event in structured mode.
+func StructuredHeader() map[string][]string {
+	return map[string][]string{HeaderContentType: {ContentType}}
 }
 
 // marshal is json.Marshal without its escaping of <, > and &, which no reader of ours needs.
@@ -117,7 +122,7 @@ func Decode(subject string, header map[string][]string, body []byte) (Event, err
 	if err := e.take(attributes); err != nil {
 		return Event{}, err
 	}
-	if t, ok := header[HeaderTraceParent]; ok && len(t) == 1 && e.TraceParent == "" {
+	if t := header[HeaderTraceParent]; len(t) == 1 && e.TraceParent == "" && traceParent.MatchString(t[0]) {
 		e.TraceParent = t[0]
 	}
 	if want := e.Definition.Subject(tenant); want != subject {
@@ -249,6 +254,7 @@ func structured(body []byte) (attributes, []byte, error) {
 var (
 	knownAttributes = []string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "traceparent", "tenant"}
 	attributeName   = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
+	traceParent     = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`) // W3C: any other is ignored
 )
 
 // take moves the attributes into the event and checks each.
@@ -274,9 +280,11 @@ func (e *Event) take(a attributes) error {
 		}
 	}
 	if v, ok := a.get("time"); ok {
-		if err := e.Time.UnmarshalText([]byte(v)); err != nil || !inRange(e.Time) {
+		t, ok := parseTime(v)
+		if !ok || !inRange(t) {
 			return malformed(NotACloudEvent, "time", "is not an RFC 3339 time with a zone, between 2000 and 2100")
 		}
+		e.Time = t
 	}
 	if v, ok := a.get("tenant"); ok && v != e.Tenant {
 		return malformed(TenantMismatch, "tenant", "differs from the subject's tenant; only the subject says it")

@@ -143,10 +143,25 @@ func (s *scanner) time(field reflect.Value) error {
 	if err != nil {
 		return err
 	}
-	if err := field.Addr().Interface().(*time.Time).UnmarshalText([]byte(v)); err != nil {
+	t, ok := parseTime(v)
+	if !ok {
 		return s.invalid("is not an RFC 3339 time with a zone, such as 2026-11-20T08:00:00Z")
 	}
+	*field.Addr().Interface().(*time.Time) = t
 	return nil
+}
+
+// parseTime is time.Parse for RFC 3339 without its indulgence (go.dev/issue/54580): an hour of one digit, a comma for the
+// point, and zones that no time.Time can be written with again.
+func parseTime(v string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, v)
+	if err != nil || v[len("2006-01-02T15")] != ':' || strings.Contains(v, ",") {
+		return time.Time{}, false
+	}
+	if zone := v[len(v)-len("+07:00"):]; !strings.HasSuffix(v, "Z") && (zone[1:3] > "23" || zone[4:] > "59") {
+		return time.Time{}, false
+	}
+	return t, true
 }
 
 func (s *scanner) integer(field reflect.Value) error {
