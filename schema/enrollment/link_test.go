@@ -135,6 +135,7 @@ func TestADamagedLinkIsRefused(t *testing.T) {
 		{"padding", minted + "="},
 		{"the standard alphabet", "+/" + minted[2:]},
 		{"a line break inside", minted[:20] + "\n" + minted[21:]},
+		{"two line breaks inside", minted[:20] + "\r\n" + minted[22:]},
 		{"a line break more", minted[:20] + "\n" + minted[20:]},
 		{"a line break after it", minted + "\n"},
 		{"a blank before it", " " + minted},

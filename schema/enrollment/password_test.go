@@ -76,6 +76,7 @@ func TestCheckPasswordRefuses(t *testing.T) {
 		{"signs over the digits", "!@#$%^&*()!@#$%", enrollment.PasswordCommon, 0},
 		{"common words", "monkeydragonsunshine", enrollment.PasswordCommon, 0},
 		{"common words and a year", "Summer-Winter-2026!", enrollment.PasswordCommon, 0},
+		{"years", "1984 1999 2001 2025", enrollment.PasswordCommon, 0},
 		{"common words with other signs", "P@$$w0rd W3lc0me!", enrollment.PasswordCommon, 0},
 		{"a word letter by letter", "p a s s w o r d 1 2 3", enrollment.PasswordCommon, 0},
 		{"a famous passphrase", "Correct Horse Battery Staple", enrollment.PasswordCommon, 0},

@@ -29,6 +29,7 @@ func TestParseUsername(t *testing.T) {
 		{"Greek", "ΣΊΣΥΦΟΣ", "ΣΊΣΥΦΟΣ", "σίσυφοσ"},
 		{"Cyrillic with digits", "Ольга7", "Ольга7", "ольга7"},
 		{"Japanese", "東京タワーのり", "東京タワーのり", "東京タワーのり"},
+		{"Korean with Hanja", "金치과의원", "金치과의원", "金치과의원"},
 		{"Hebrew", "שלום", "שלום", "שלום"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
