@@ -77,11 +77,6 @@ func (b *Bus) publishBatch(ctx context.Context, messages []*outgoing) error {
 }
 
 func (b *Bus) publishAtomically(ctx context.Context, messages []*outgoing) error {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-	}
 	id := rand.Text()
 	for i, m := range messages {
 		m.Header.Set(headerBatchID, id)
@@ -109,7 +104,7 @@ func (b *Bus) publishAtomically(ctx context.Context, messages []*outgoing) error
 }
 
 func (b *Bus) openBatch(ctx context.Context, m *outgoing) error {
-	response, err := b.nc.RequestMsgWithContext(ctx, m.Msg)
+	response, err := b.nc.request(ctx, m.Msg)
 	if err != nil {
 		b.abandonBatch(m.Header.Get(headerBatchID), m.Subject)
 		return m.failed(err)
@@ -126,7 +121,7 @@ func (b *Bus) openBatch(ctx context.Context, m *outgoing) error {
 // commitBatch leaves the outcome open where the answer does not come: the batch
 // is then stored as a whole or not at all, and publishing it again tells.
 func (b *Bus) commitBatch(ctx context.Context, m *outgoing, want int) error {
-	response, err := b.nc.RequestMsgWithContext(ctx, m.Msg)
+	response, err := b.nc.request(ctx, m.Msg)
 	if err != nil {
 		return m.failed(err)
 	}

@@ -84,7 +84,7 @@ type Options struct {
 // A Bus is one connection to the broker. It is safe for concurrent use and
 // reconnects for as long as it is open.
 type Bus struct {
-	nc       *nats.Conn
+	nc       *link
 	js       jetstream.JetStream
 	api      string // prefix of the JetStream API with its final dot
 	topology Topology
@@ -104,11 +104,20 @@ func Dial(ctx context.Context, o Options) (*Bus, error) {
 		topology = DefaultTopology()
 	}
 	closed := make(chan struct{})
+	nc := newLink()
 
-	nc, err := nats.Connect(o.URL, connOptions(ctx, o, log, closed)...)
+	conn, err := nats.Connect(o.URL, append(connOptions(ctx, o, log),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			nc.disconnected()
+			if err != nil {
+				log.Warn("broker connection lost", "error", err)
+			}
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
+	nc.Conn = conn
 
 	options := []jetstream.JetStreamOpt{
 		jetstream.WithDefaultTimeout(requestTimeout),
@@ -119,9 +128,9 @@ func Dial(ctx context.Context, o Options) (*Bus, error) {
 	api := jetstream.DefaultAPIPrefix
 	if o.APIPrefix != "" {
 		api = o.APIPrefix + "."
-		js, err = jetstream.NewWithAPIPrefix(nc, o.APIPrefix, options...)
+		js, err = jetstream.NewWithAPIPrefix(conn, o.APIPrefix, options...)
 	} else {
-		js, err = jetstream.New(nc, options...)
+		js, err = jetstream.New(conn, options...)
 	}
 	if err != nil {
 		nc.Close()
@@ -130,7 +139,7 @@ func Dial(ctx context.Context, o Options) (*Bus, error) {
 	return &Bus{nc: nc, js: js, api: api, topology: topology, sealer: o.Sealer, log: log, closed: closed}, nil
 }
 
-func connOptions(ctx context.Context, o Options, log *slog.Logger, closed chan<- struct{}) []nats.Option {
+func connOptions(ctx context.Context, o Options, log *slog.Logger) []nats.Option {
 	timeout := connectTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = max(min(timeout, time.Until(deadline)), time.Millisecond)
@@ -152,11 +161,6 @@ func connOptions(ctx context.Context, o Options, log *slog.Logger, closed chan<-
 		// fails then and there, instead of taking effect after its caller has
 		// given up on it.
 		nats.ReconnectBufSize(-1),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("broker connection lost", "error", err)
-			}
-		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			log.Info("broker connection restored", "url", nc.ConnectedUrlRedacted())
 		}),
@@ -168,7 +172,6 @@ func connOptions(ctx context.Context, o Options, log *slog.Logger, closed chan<-
 			}
 			log.Error("broker reported an error", attrs...)
 		}),
-		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 	}
 	if o.CredentialsFile != "" {
 		options = append(options, nats.UserCredentials(o.CredentialsFile))

@@ -32,6 +32,8 @@ const (
 	maxAttributeBytes = 256
 	maxDetailBytes    = 1024
 
+	deadLetterDomain = "deadletter"
+
 	noTenant = "_" // in the subject of a letter whose tenant is not valid
 
 	// confirmTimeout bounds the wait for the broker to have the terminations.
@@ -146,7 +148,7 @@ func (b *Bus) letter(in *Incoming, verdict Verdict) (Outgoing, error) {
 		return Outgoing{}, err
 	}
 	return Outgoing{
-		Subject: strings.Join([]string{"deadletter", in.Consumer, letter.Tenant}, "."),
+		Subject: strings.Join([]string{deadLetterDomain, in.Consumer, letter.Tenant}, "."),
 		// The time tells apart the messages of two streams of one name, should
 		// the stream have been made anew with its sequences starting over.
 		ID: fmt.Sprintf("%s#%d#%d#%s", in.Stream, in.Sequence, in.StoredAt.UnixNano(), in.Consumer),

@@ -24,7 +24,7 @@ type Incoming struct {
 	Deliveries uint64    // this one included
 	StoredAt   time.Time // by the broker's clock
 
-	nc      *nats.Conn
+	nc      *link
 	reply   string
 	settled atomic.Bool // acknowledged, returned or terminated
 }
@@ -78,13 +78,8 @@ func (in *Incoming) ackAndWait(ctx context.Context) error {
 	if in.settled.Load() {
 		return nil
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-	}
-	if _, err := in.nc.RequestWithContext(ctx, in.reply, []byte("+ACK")); err != nil {
-		return fmt.Errorf("acknowledge message %d of %s: %w", in.Sequence, in.Stream, brokerError(err))
+	if _, err := in.nc.request(ctx, &nats.Msg{Subject: in.reply, Data: []byte("+ACK")}); err != nil {
+		return fmt.Errorf("acknowledge message %d of %s: %w", in.Sequence, in.Stream, err)
 	}
 	in.settled.Store(true)
 	return nil
@@ -148,7 +143,7 @@ func NakAll(batch []*Incoming, delay time.Duration) error {
 }
 
 // newIncoming reads the delivery's metadata from the reply subject.
-func newIncoming(nc *nats.Conn, msg *nats.Msg) (*Incoming, error) {
+func newIncoming(nc *link, msg *nats.Msg) (*Incoming, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("message on %s is not a delivery: %w", msg.Subject, err)

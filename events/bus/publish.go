@@ -196,6 +196,9 @@ func subjectOfEvent(subject string) error {
 	if len(tokens) < 3 {
 		return fmt.Errorf("subject %q is not <domain>.<tenant>.<event>", subject)
 	}
+	if tokens[0] == deadLetterDomain {
+		return fmt.Errorf("subject %q is for dead letters, which are made by Bury", subject)
+	}
 	if !validTenant(tokens[1]) {
 		return fmt.Errorf("subject %q has no tenant of the form [a-z0-9-]{1,%d}", subject, maxTenantBytes)
 	}

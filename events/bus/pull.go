@@ -134,7 +134,7 @@ func unlessAway(err error) error {
 }
 
 type pullRequest struct {
-	nc       *nats.Conn
+	nc       *link
 	inbox    string
 	max      int
 	sub      *nats.Subscription

@@ -59,7 +59,7 @@ func (f DeadLetterFilter) subject() string {
 		}
 		return s
 	}
-	return "deadletter." + token(f.Consumer) + "." + token(f.Tenant)
+	return deadLetterDomain + "." + token(f.Consumer) + "." + token(f.Tenant)
 }
 
 // DeadLetter returns one dead letter, or an error that wraps ErrNoDeadLetter.

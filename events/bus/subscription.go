@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -14,6 +15,10 @@ const (
 
 	// pullRetry is the pause after a Pull that failed.
 	pullRetry = time.Second
+
+	// ackTimeout bounds the wait for a confirmation. A broker that was killed
+	// since the delivery may have forgotten it and never answers.
+	ackTimeout = 3 * time.Second
 
 	// maxPull keeps the batch of one Pull small enough to be handed out within
 	// AckWait.
@@ -131,7 +136,7 @@ func (f *flight) tend() {
 	for {
 		select {
 		case <-f.msg.Acked():
-			f.log("cannot acknowledge; the message will come again", f.in.ackAndWait(f.handling))
+			f.log("cannot acknowledge; the message will come again", f.acknowledge())
 			return
 		case <-f.msg.Nacked():
 			f.log("cannot return the message; it will come again after its AckWait", f.in.Nak(f.retryDelay()))
@@ -146,6 +151,24 @@ func (f *flight) tend() {
 			return
 		case <-heartbeat.C:
 			f.log("cannot report progress", f.in.InProgress())
+		}
+	}
+}
+
+// acknowledge waits out a broker that is away, for as long as the message will
+// not have been delivered to someone else. Acknowledging twice does no harm.
+func (f *flight) acknowledge() error {
+	for deadline := time.Now().Add(f.consumer.AckWait); ; {
+		ctx, cancel := context.WithTimeout(f.handling, ackTimeout)
+		err := f.in.ackAndWait(ctx)
+		cancel()
+		if !errors.Is(err, ErrDisconnected) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-f.drained:
+			return err
 		}
 	}
 }

@@ -25,6 +25,7 @@ import (
 const (
 	envDir  = "BILLCENTER_BUSTEST_DIR" // set in the child process only
 	envPort = "BILLCENTER_BUSTEST_PORT"
+	envLazy = "BILLCENTER_BUSTEST_LAZY" // not empty for LazySync
 
 	startTimeout = 15 * time.Second
 )
@@ -34,6 +35,10 @@ type Config struct {
 	// Process runs it as a child process that can be killed. The package's
 	// TestMain must call Main.
 	Process bool
+
+	// LazySync leaves fsync to the system, for tests that publish thousands of
+	// single messages and are not about power cuts.
+	LazySync bool
 
 	// Topology to apply; nil for bus.DefaultTopology, empty for none.
 	Topology bus.Topology
@@ -132,7 +137,7 @@ func (b *Broker) Restart() {
 
 func (b *Broker) startEmbedded() {
 	b.t.Helper()
-	s, err := server.NewServer(options(b.StoreDir, b.port))
+	s, err := server.NewServer(options(b.StoreDir, b.port, b.config.LazySync))
 	if err != nil {
 		b.t.Fatalf("embedded broker: %v", err)
 	}
@@ -149,6 +154,9 @@ func (b *Broker) startProcess() {
 	// call Main.
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), envDir+"="+b.StoreDir, envPort+"="+strconv.Itoa(b.port))
+	if b.config.LazySync {
+		cmd.Env = append(cmd.Env, envLazy+"=1")
+	}
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil { // open as long as we live
 		b.t.Fatal(err)
@@ -188,7 +196,7 @@ func serve(dir, port string) error {
 	if err != nil {
 		return err
 	}
-	s, err := server.NewServer(options(dir, n))
+	s, err := server.NewServer(options(dir, n, os.Getenv(envLazy) != ""))
 	if err != nil {
 		return err
 	}
@@ -201,13 +209,13 @@ func serve(dir, port string) error {
 	return err
 }
 
-func options(dir string, port int) *server.Options {
+func options(dir string, port int, lazy bool) *server.Options {
 	return &server.Options{
 		Host:               "127.0.0.1",
 		Port:               port,
 		JetStream:          true,
 		StoreDir:           dir,
-		SyncAlways:         true,
+		SyncAlways:         !lazy,
 		JetStreamKey:       "a key for tests",
 		JetStreamCipher:    server.ChaCha,
 		JetStreamMaxMemory: 64 << 20,
