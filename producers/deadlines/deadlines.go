@@ -1,0 +1,79 @@
+// Package deadlines says what time says: enrollments whose window has passed expire and release their code and username,
+// and what is kept only for a while is forgotten. The database's clock decides; this package only asks it to, now and then.
+package deadlines
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Store carries out what is due by its own clock.
+type Store interface {
+	ExpireDue(ctx context.Context, limit int) (int, error)
+	Forget(ctx context.Context) (int, error)
+}
+
+// Keeper looks for what is due. Any number of keepers may run: each takes what no other holds.
+type Keeper struct {
+	Store Store
+	Log   *slog.Logger
+	// Every is the pause between two looks; 0: a second. An expired enrollment is treated as such before it is looked at, so
+	// the pause decides only when the fact is told.
+	Every time.Duration
+}
+
+const (
+	batchSize   = 500
+	forgetEvery = 10 * time.Minute
+	workTime    = 15 * time.Second
+)
+
+// Run looks until ctx ends. An outage of the database is waited for.
+func (k *Keeper) Run(ctx context.Context) error {
+	every := k.Every
+	if every <= 0 {
+		every = time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var forgotten time.Time
+	for {
+		k.expire(ctx)
+		if time.Since(forgotten) >= forgetEvery {
+			forgotten = time.Now()
+			k.forget(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (k *Keeper) expire(ctx context.Context) {
+	for ctx.Err() == nil {
+		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), workTime)
+		n, err := k.Store.ExpireDue(work, batchSize)
+		cancel()
+		if err != nil {
+			k.Log.WarnContext(ctx, "enrollments not expired yet", "error", err)
+			return
+		}
+		if n > 0 {
+			k.Log.InfoContext(ctx, "enrollments expired", "count", n)
+		}
+		if n < batchSize {
+			return
+		}
+	}
+}
+
+func (k *Keeper) forget(ctx context.Context) {
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), workTime)
+	defer cancel()
+	if _, err := k.Store.Forget(work); err != nil {
+		k.Log.WarnContext(ctx, "what is over is not forgotten yet", "error", err)
+	}
+}

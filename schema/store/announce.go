@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// portal is the publisher named in the source of what the store announces.
+const portal = "portal"
+
+// announce puts an event into the outbox of this transaction, under an id made here: however often the relay publishes it,
+// it is one event.
+func (t *tx) announce(tenant, subject string, m events.Message) error {
+	e, err := events.Encode(tenant, events.Envelope{ID: uuid.NewString(), Source: events.Source(tenant, portal), Subject: subject, Time: t.now}, m)
+	if err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	t.out = append(t.out, e)
+	return nil
+}
+
+// flush writes what was announced, in order, just before the commit.
+func (t *tx) flush(ctx context.Context) error {
+	if len(t.out) == 0 {
+		return nil
+	}
+	subjects, ids, bodies := make([]string, len(t.out)), make([]string, len(t.out)), make([]string, len(t.out))
+	for i, e := range t.out {
+		subjects[i], ids[i], bodies[i] = e.Subject, e.MsgID, string(e.Body)
+	}
+	if _, err := t.ExecContext(ctx, `
+		INSERT INTO outbox (subject, msg_id, body) SELECT * FROM unnest($1::text[], $2::text[], $3::text[])`,
+		pq.Array(subjects), pq.Array(ids), pq.Array(bodies)); err != nil {
+		return fmt.Errorf("write the outbox: %w", err)
+	}
+	return nil
+}
+
+// fact is what the next fact about an enrollment says; it takes the next sequence.
+func (e *enrollmentRow) fact(accountRef string, at time.Time, reason enrollment.Reason) events.Fact {
+	e.Sequence++
+	return events.Fact{
+		AccountRef: accountRef, EnrollmentID: e.ID.String(), Sequence: e.Sequence, OccurredAt: at.UTC(), Reason: string(reason),
+		Properties: e.properties(),
+	}
+}
+
+// properties are the same in every fact of an enrollment: what was known at registration, and the address's class.
+func (e *enrollmentRow) properties() events.Properties {
+	age := e.CodeAgeDays
+	return events.Properties{
+		Locale: e.Locale, InvoiceMonth: e.InvoiceMonth, CodeAgeDays: &age,
+		MailDomainClass: e.Email.DomainClass(),
+	}
+}
+
+// requestMail announces the work of mailing the present link.
+func (t *tx) requestMail(e *enrollmentRow, about accountFace, window time.Duration) error {
+	return t.announce(e.Tenant, e.ID.String(), events.ActivationRequested{
+		EnrollmentID: e.ID.String(), Generation: e.Generation, Number: e.MailNumber,
+		To: string(e.Email), Username: e.Username, CompanyName: about.CompanyName, AccountNumber: about.AccountNumber,
+		Locale: e.Locale, RequestedAt: t.now.UTC(), ValidForSeconds: int64(window / time.Second),
+	})
+}

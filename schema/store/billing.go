@@ -1,0 +1,412 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// TakeBilling keeps a batch of billing's events, all or none, and says of each what became of it, in the batch's order.
+// It only adds rows: the same events in any order, batched in any way, any number of times, leave the same state. An event
+// whose id is known with other content is not kept, and told so in its receipt.
+func (s *Store) TakeBilling(ctx context.Context, batch []events.Received) ([]events.Receipt, error) {
+	var receipts []events.Receipt
+	err := s.transact(ctx, "take billing's events", func(t *tx) error {
+		take := taking{tx: t, store: s, items: make([]item, len(batch))}
+		for i, r := range batch {
+			take.items[i] = take.prepare(r)
+		}
+		for _, step := range []func(context.Context) error{take.claim, take.compare, take.accounts, take.invoices, take.closures, take.paymentMethods} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		receipts = make([]events.Receipt, len(batch))
+		for i, it := range take.items {
+			receipts[i] = it.receipt
+		}
+		return nil
+	})
+	return receipts, err
+}
+
+// item is an event while it is being kept.
+type item struct {
+	events.Received
+	number      string // account number as billing wrote it
+	key         string
+	fingerprint []byte
+	row         int64 // in the inbox; 0: not (yet) kept by this transaction
+	account     int64
+	receipt     events.Receipt
+}
+
+// fresh reports whether this transaction keeps the event.
+func (i *item) fresh() bool { return i.row != 0 }
+
+type taking struct {
+	*tx
+	store *Store
+	items []item
+}
+
+func (t *taking) prepare(r events.Received) item {
+	it := item{Received: r}
+	switch m := r.Message.(type) {
+	case events.InvoiceEmailed:
+		it.number = m.AccountNumber
+	case events.AccountClosed:
+		it.number = m.AccountNumber
+	case events.PaymentMethodChanged:
+		it.number = m.AccountNumber
+	default:
+		it.receipt.Fault = &events.Malformed{Fault: events.NoHandler, Field: "type", Why: "is not one of billing's"}
+		return it
+	}
+	policy, ok := t.store.policy(r.Tenant)
+	if !ok {
+		it.receipt.Fault = &events.Malformed{Fault: events.TenantUnknown, Field: "subject", Why: "names a tenant that is not configured"}
+		return it
+	}
+	key, err := enrollment.AccountKey(it.number, policy.LeadingZerosOptional)
+	if err != nil {
+		it.receipt.Fault = &events.Malformed{Fault: events.FieldInvalid, Field: "data.accountNumber", Why: "is not an account number: " + err.Error()}
+		return it
+	}
+	it.key = key
+	it.fingerprint = t.ring.Sign(fingerprint, content(r))
+	return it
+}
+
+const fingerprint = "inbox fingerprint"
+
+// content is what makes two events with one id the same: type and data.
+func content(r events.Received) []byte {
+	return append([]byte(string(r.Definition.Type)+"\n"), events.Compact(r.Data)...)
+}
+
+// claim adds the events to the inbox; those that it already had stay unclaimed. Rows go in in key order, so that two batches
+// that overlap cannot deadlock.
+func (t *taking) claim(ctx context.Context) error {
+	var tenants, sources, ids, types []string
+	var prints [][]byte
+	var sequences []int64
+	bySequence := make(map[int64]*item, len(t.items))
+	for i := range t.items {
+		it := &t.items[i]
+		if it.receipt.Fault != nil {
+			continue
+		}
+		tenants, sources, ids = append(tenants, it.Tenant), append(sources, it.Source), append(ids, it.ID)
+		types, prints, sequences = append(types, string(it.Definition.Type)), append(prints, it.fingerprint), append(sequences, int64(it.Sequence))
+		bySequence[int64(it.Sequence)] = it
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := t.QueryContext(ctx, `
+		INSERT INTO inbox (tenant, source, event_id, type, fingerprint, stream_sequence)
+		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bigint[]) AS e (tenant, source, event_id, type, fingerprint, stream_sequence)
+		ORDER BY tenant, source, event_id, stream_sequence
+		ON CONFLICT (tenant, source, event_id) DO NOTHING
+		RETURNING id, stream_sequence`,
+		pq.Array(tenants), pq.Array(sources), pq.Array(ids), pq.Array(types), pq.ByteaArray(prints), pq.Array(sequences))
+	if err != nil {
+		return fmt.Errorf("claim in the inbox: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, sequence int64
+		if err := rows.Scan(&id, &sequence); err != nil {
+			return fmt.Errorf("claim in the inbox: %w", err)
+		}
+		it := bySequence[sequence]
+		it.row = id
+		it.receipt.FactsDue = true
+	}
+	return rows.Err()
+}
+
+// compare tells duplicates from ids that were used again for something else.
+func (t *taking) compare(ctx context.Context) error {
+	var tenants, sources, ids []string
+	for _, it := range t.items {
+		if !it.fresh() && it.receipt.Fault == nil {
+			tenants, sources, ids = append(tenants, it.Tenant), append(sources, it.Source), append(ids, it.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var known []struct {
+		Tenant      string `db:"tenant"`
+		Source      string `db:"source"`
+		EventID     string `db:"event_id"`
+		Fingerprint []byte `db:"fingerprint"`
+		Sequence    int64  `db:"stream_sequence"`
+	}
+	if err := t.SelectContext(ctx, &known, `
+		SELECT i.tenant, i.source, i.event_id, i.fingerprint, i.stream_sequence
+		FROM inbox AS i
+		JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::text[]) AS e (tenant, source, event_id)) AS e USING (tenant, source, event_id)`,
+		pq.Array(tenants), pq.Array(sources), pq.Array(ids)); err != nil {
+		return fmt.Errorf("compare with the inbox: %w", err)
+	}
+	type identity struct{ tenant, source, id string }
+	index := make(map[identity]int, len(known))
+	for i, k := range known {
+		index[identity{k.Tenant, k.Source, k.EventID}] = i
+	}
+	for i := range t.items {
+		it := &t.items[i]
+		if it.fresh() || it.receipt.Fault != nil {
+			continue
+		}
+		at, ok := index[identity{it.Tenant, it.Source, it.ID}]
+		if !ok {
+			return fmt.Errorf("event at sequence %d is neither new nor known", it.Sequence)
+		}
+		k := known[at]
+		if !slices.Equal(k.Fingerprint, it.fingerprint) && !t.ring.Verify(fingerprint, content(it.Received), k.Fingerprint) {
+			it.receipt.Fault = &events.Malformed{Fault: events.IDReused, Field: "id", Why: "is known from this source with other content; give every event an id of its own"}
+			continue
+		}
+		it.receipt.Duplicate = true
+		it.receipt.FactsDue = k.Sequence == int64(it.Sequence)
+	}
+	return nil
+}
+
+type accountName struct{ tenant, key string }
+
+// accounts finds the accounts of all events, and adds those that nobody named before.
+func (t *taking) accounts(ctx context.Context) error {
+	names := map[accountName]bool{}
+	for _, it := range t.items {
+		if it.receipt.Fault == nil {
+			names[accountName{it.Tenant, it.key}] = true
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	found, err := t.findAccounts(ctx, names)
+	if err != nil {
+		return err
+	}
+	if len(found) < len(names) {
+		if err := t.addAccounts(ctx, names, found); err != nil {
+			return err
+		}
+		if found, err = t.findAccounts(ctx, names); err != nil {
+			return err
+		}
+	}
+	for i := range t.items {
+		it := &t.items[i]
+		if it.receipt.Fault != nil {
+			continue
+		}
+		a := found[accountName{it.Tenant, it.key}]
+		it.account, it.receipt.AccountRef = a.ID, a.Ref
+	}
+	return nil
+}
+
+type accountRow struct {
+	ID             int64      `db:"id"`
+	Tenant         string     `db:"tenant"`
+	Key            string     `db:"account_key"`
+	Ref            string     `db:"ref"`
+	CodesRetiredAt *time.Time `db:"codes_retired_at"`
+}
+
+func (t *tx) findAccounts(ctx context.Context, names map[accountName]bool) (map[accountName]accountRow, error) {
+	tenants, keys := columns(names)
+	var rows []accountRow
+	if err := t.SelectContext(ctx, &rows, `
+		SELECT a.id, a.tenant, a.account_key, a.ref, a.codes_retired_at
+		FROM accounts AS a JOIN unnest($1::text[], $2::text[]) AS n (tenant, account_key) USING (tenant, account_key)`,
+		pq.Array(tenants), pq.Array(keys)); err != nil {
+		return nil, fmt.Errorf("find accounts: %w", err)
+	}
+	found := make(map[accountName]accountRow, len(rows))
+	for _, r := range rows {
+		found[accountName{r.Tenant, r.Key}] = r
+	}
+	return found, nil
+}
+
+func (t *tx) addAccounts(ctx context.Context, names map[accountName]bool, known map[accountName]accountRow) error {
+	missing := map[accountName]bool{}
+	for n := range names {
+		if _, ok := known[n]; !ok {
+			missing[n] = true
+		}
+	}
+	tenants, keys := columns(missing)
+	refs := make([]string, len(keys))
+	for i := range keys {
+		refs[i] = t.ring.AccountRef(tenants[i], keys[i])
+	}
+	if _, err := t.ExecContext(ctx, `
+		INSERT INTO accounts (tenant, account_key, ref)
+		SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS n (tenant, account_key, ref)
+		ON CONFLICT (tenant, account_key) DO NOTHING`,
+		pq.Array(tenants), pq.Array(keys), pq.Array(refs)); err != nil {
+		return fmt.Errorf("add accounts: %w", err)
+	}
+	return nil
+}
+
+// columns turns names into two parallel arrays, in the order in which every transaction locks them.
+func columns(names map[accountName]bool) (tenants, keys []string) {
+	sorted := make([]accountName, 0, len(names))
+	for n := range names {
+		sorted = append(sorted, n)
+	}
+	slices.SortFunc(sorted, func(a, b accountName) int {
+		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.key, b.key))
+	})
+	for _, n := range sorted {
+		tenants, keys = append(tenants, n.tenant), append(keys, n.key)
+	}
+	return tenants, keys
+}
+
+func (t *taking) invoices(ctx context.Context) error {
+	var (
+		rows, accounts                            []int64
+		numbers, companies, addresses, locales    []string
+		emailed                                   []time.Time
+		codes, folded                             [][]byte
+		codeKeys, codeEnds, invoices, issued, due []*string
+		currencies, documents, extras             []*string
+		amounts                                   []*int64
+	)
+	for i := range t.items {
+		it := &t.items[i]
+		m, ok := it.Message.(events.InvoiceEmailed)
+		if !ok || !it.fresh() {
+			continue
+		}
+		rows, accounts = append(rows, it.row), append(accounts, it.account)
+		numbers, companies = append(numbers, m.AccountNumber), append(companies, m.CompanyName)
+		addresses, locales, emailed = append(addresses, m.BillingEmail), append(locales, m.Locale), append(emailed, m.EmailedAt)
+		hash, foldedHash, keyID, err := t.codeHashes(it, m)
+		if err != nil {
+			return err
+		}
+		codes, folded, codeKeys = append(codes, hash), append(folded, foldedHash), append(codeKeys, keyID)
+		var ends *string
+		if m.RegistrationCodeExpiresAt != nil {
+			ends = new(m.RegistrationCodeExpiresAt.Format(time.RFC3339Nano))
+		}
+		codeEnds = append(codeEnds, ends)
+		invoices = append(invoices, &m.Invoice.Number)
+		issued, due = append(issued, known(string(m.Invoice.IssuedOn))), append(due, known(string(m.Invoice.DueOn)))
+		currencies, amounts = append(currencies, known(m.Invoice.Currency)), append(amounts, m.Invoice.AmountDueMinor)
+		documents, extras = append(documents, &m.Invoice.DocumentURL), append(extras, t.extra(it))
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if _, err := t.ExecContext(ctx, `
+		INSERT INTO invoice_emails (event, account, account_number, company_name, billing_email, locale, emailed_at,
+			code_hash, code_folded_hash, code_key, code_expires_at,
+			invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra)
+		SELECT event, account, account_number, company_name, billing_email, locale, emailed_at,
+			code_hash, code_folded_hash, code_key, code_expires_at,
+			invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra
+		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+			$8::bytea[], $9::bytea[], $10::text[], $11::timestamptz[],
+			$12::text[], $13::date[], $14::date[], $15::text[], $16::bigint[], $17::text[], $18::jsonb[])
+			AS e (event, account, account_number, company_name, billing_email, locale, emailed_at,
+			code_hash, code_folded_hash, code_key, code_expires_at,
+			invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra)`,
+		pq.Array(rows), pq.Array(accounts), pq.Array(numbers), pq.Array(companies), pq.Array(addresses), pq.Array(locales), pq.Array(emailed),
+		pq.ByteaArray(codes), pq.ByteaArray(folded), pq.Array(codeKeys), pq.Array(codeEnds),
+		pq.Array(invoices), pq.Array(issued), pq.Array(due), pq.Array(currencies), pq.Array(amounts), pq.Array(documents), pq.Array(extras)); err != nil {
+		return fmt.Errorf("keep invoice mails: %w", err)
+	}
+	return nil
+}
+
+// codeHashes are what is kept of a code: under the newest key, exact and folded; all nil when the mail had no box.
+func (t *taking) codeHashes(it *item, m events.InvoiceEmailed) (exact, folded []byte, keyID *string, err error) {
+	if m.RegistrationCode == "" {
+		return nil, nil, nil, nil
+	}
+	exactForm, foldedForm, err := enrollment.CodeForms(enrollment.Secret(m.RegistrationCode))
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("code of the event at sequence %d: %w", it.Sequence, err)
+	}
+	h := t.ring.CodeHash(it.Tenant, it.key, exactForm)
+	if foldedForm != exactForm {
+		folded = t.ring.CodeHash(it.Tenant, it.key, foldedForm).Sum
+	}
+	return h.Sum, folded, &h.KeyID, nil
+}
+
+func (t *taking) closures(ctx context.Context) error {
+	for i := range t.items {
+		it := &t.items[i]
+		m, ok := it.Message.(events.AccountClosed)
+		if !ok || !it.fresh() {
+			continue
+		}
+		if _, err := t.ExecContext(ctx, `INSERT INTO account_closures (event, account, closed_at, reason, extra) VALUES ($1, $2, $3, $4, $5)`,
+			it.row, it.account, m.ClosedAt, m.Reason, t.extra(it)); err != nil {
+			return fmt.Errorf("keep a closed account: %w", err)
+		}
+	}
+	return nil
+}
+
+func (t *taking) paymentMethods(ctx context.Context) error {
+	for i := range t.items {
+		it := &t.items[i]
+		m, ok := it.Message.(events.PaymentMethodChanged)
+		if !ok || !it.fresh() {
+			continue
+		}
+		if _, err := t.ExecContext(ctx, `
+			INSERT INTO payment_methods (event, account, changed_at, kind, brand, last_four, expires_on, extra) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			it.row, it.account, m.ChangedAt, m.Kind, m.Brand, m.LastFour, m.ExpiresOn, t.extra(it)); err != nil {
+			return fmt.Errorf("keep a payment method: %w", err)
+		}
+	}
+	return nil
+}
+
+// extra is what the event says beyond the contract that this build knows: unknown fields and extensions; nil for none.
+func (t *taking) extra(it *item) *string {
+	unknown := it.Unknown()
+	if len(unknown) == 0 && len(it.Extensions) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(struct {
+		Data       map[string]json.RawMessage `json:"data,omitempty"`
+		Extensions map[string]string          `json:"extensions,omitempty"`
+	}{unknown, it.Extensions})
+	if err != nil {
+		return nil // cannot be: both were strict JSON a moment ago
+	}
+	return new(string(b))
+}
+
+// known is NULL for what an event does not say.
+func known(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

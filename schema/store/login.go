@@ -1,0 +1,187 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// AttemptLogIn counts a try and hands out what the password is checked against. The try is counted before it is known to be
+// wrong; SignIn takes it back. An unknown username is counted alike and gives the zero Credential. Refusal: TooManyTries.
+func (s *Store) AttemptLogIn(ctx context.Context, tenant, usernameKey string, source netip.Addr) (enrollment.Credential, error) {
+	var c enrollment.Credential
+	err := s.answer(ctx, "attempt a log-in", func(t *tx) (*enrollment.Refusal, error) {
+		counts, wait, err := t.pass(ctx, tenant, logInGates(source, usernameKey))
+		if err != nil || wait != nil {
+			return wait, err
+		}
+		for _, n := range counts {
+			if _, err := t.wrong(ctx, tenant, n, true); err != nil {
+				return nil, err
+			}
+		}
+		var user struct {
+			ID   int64  `db:"id"`
+			Hash string `db:"password_hash"`
+		}
+		err = t.GetContext(ctx, &user, `SELECT id, password_hash FROM users WHERE tenant = $1 AND username_key = $2`, tenant, usernameKey)
+		if err != nil && !noRows(err) {
+			return nil, fmt.Errorf("find the user: %w", err)
+		}
+		c = enrollment.Credential{User: user.ID, PasswordHash: user.Hash}
+		return nil, nil
+	})
+	return c, err
+}
+
+// SignIn records that a user's password was right: the tries of this source on this username are forgotten, and the one just
+// made on the tenant is taken back.
+func (s *Store) SignIn(ctx context.Context, tenant string, user int64, source netip.Addr) error {
+	return s.transact(ctx, "sign in", func(t *tx) error {
+		var key string
+		err := t.GetContext(ctx, &key, `SELECT username_key FROM users WHERE id = $1 AND tenant = $2`, user, tenant)
+		if noRows(err) {
+			return enrollment.ErrUnknown
+		}
+		if err != nil {
+			return fmt.Errorf("user %d: %w", user, err)
+		}
+		for _, g := range logInGates(source, key) {
+			statement := `DELETE FROM attempts WHERE tenant = $1 AND scope = $2 AND key = $3`
+			if g.window > 0 {
+				statement = `UPDATE attempts SET wrong = greatest(wrong - 1, 0), wait_until = NULL WHERE tenant = $1 AND scope = $2 AND key = $3`
+			}
+			if _, err := t.ExecContext(ctx, statement, tenant, g.scope, g.key); err != nil {
+				return fmt.Errorf("forget tries at %s: %w", g.scope, err)
+			}
+		}
+		return t.aboutUser(ctx, tenant, user, func(f events.Fact) events.Message { return events.SignedIn{Fact: f} })
+	})
+}
+
+// ViewInvoices records that a user saw invoices.
+func (s *Store) ViewInvoices(ctx context.Context, tenant string, user int64) error {
+	return s.transact(ctx, "view invoices", func(t *tx) error {
+		return t.aboutUser(ctx, tenant, user, func(f events.Fact) events.Message { return events.InvoiceViewed{Fact: f} })
+	})
+}
+
+// aboutUser announces a fact about the enrollment that a user came from.
+func (t *tx) aboutUser(ctx context.Context, tenant string, user int64, message func(events.Fact) events.Message) error {
+	var id enrollment.ID
+	err := t.GetContext(ctx, &id, `SELECT enrollment FROM users WHERE id = $1 AND tenant = $2`, user, tenant)
+	if noRows(err) {
+		return enrollment.ErrUnknown
+	}
+	if err != nil {
+		return fmt.Errorf("user %d: %w", user, err)
+	}
+	e, err := t.lockEnrollment(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	ref, err := t.accountRef(ctx, e.Account)
+	if err != nil {
+		return err
+	}
+	m := message(e.fact(ref, t.now, ""))
+	if err := t.save(ctx, e, []enrollment.State{e.State}); err != nil {
+		return err
+	}
+	return t.announce(tenant, id.String(), m)
+}
+
+// Account is what a signed-in user sees: the account and its invoices, newest first, each number once as it was e-mailed
+// last. The error is enrollment.ErrUnknown for a user of another tenant.
+func (s *Store) Account(ctx context.Context, tenant string, user int64) (enrollment.Account, error) {
+	var a enrollment.Account
+	err := s.transact(ctx, "show an account", func(t *tx) error {
+		var u struct {
+			Username string             `db:"username"`
+			Email    enrollment.Address `db:"email"`
+			Account  int64              `db:"account"`
+		}
+		err := t.GetContext(ctx, &u, `
+			SELECT u.username, u.email, m.account FROM users AS u JOIN memberships AS m ON m.user_id = u.id
+			WHERE u.id = $1 AND u.tenant = $2 ORDER BY m.since LIMIT 1`, user, tenant)
+		if noRows(err) {
+			return enrollment.ErrUnknown
+		}
+		if err != nil {
+			return fmt.Errorf("user %d: %w", user, err)
+		}
+		face, err := t.face(ctx, u.Account)
+		if err != nil {
+			return err
+		}
+		a = enrollment.Account{Username: u.Username, Email: u.Email, AccountNumber: face.AccountNumber, CompanyName: face.CompanyName}
+		a.Invoices, err = t.invoices(ctx, u.Account)
+		return err
+	})
+	return a, err
+}
+
+func (t *tx) invoices(ctx context.Context, account int64) ([]enrollment.Invoice, error) {
+	var rows []struct {
+		Number    string    `db:"invoice_number"`
+		EmailedAt time.Time `db:"emailed_at"`
+		IssuedOn  string    `db:"issued_on"`
+		DueOn     string    `db:"due_on"`
+		Currency  string    `db:"currency"`
+		Amount    int64     `db:"amount_due_minor"`
+		Document  string    `db:"document_url"`
+	}
+	if err := t.SelectContext(ctx, &rows, `
+		SELECT * FROM (
+			SELECT DISTINCT ON (m.invoice_number) m.invoice_number, m.emailed_at, coalesce(m.issued_on::text, '') AS issued_on,
+				coalesce(m.due_on::text, '') AS due_on, coalesce(m.currency, '') AS currency,
+				coalesce(m.amount_due_minor, 0) AS amount_due_minor, m.document_url
+			FROM invoice_emails AS m JOIN inbox AS i ON i.id = m.event
+			WHERE m.account = $1
+			ORDER BY m.invoice_number, m.emailed_at DESC, i.source DESC, i.event_id DESC) AS newest
+		ORDER BY emailed_at DESC, invoice_number DESC`, account); err != nil {
+		return nil, fmt.Errorf("invoices of account %d: %w", account, err)
+	}
+	invoices := make([]enrollment.Invoice, len(rows))
+	for i, r := range rows {
+		invoices[i] = enrollment.Invoice{Number: r.Number, EmailedAt: r.EmailedAt, IssuedOn: r.IssuedOn, DueOn: r.DueOn,
+			Currency: r.Currency, AmountDueMinor: r.Amount, DocumentURL: r.Document}
+	}
+	return invoices, nil
+}
+
+// Session returns what a session keeps, false when there is none by that token's hash or its time is over.
+func (s *Store) Session(ctx context.Context, tokenHash string) (data []byte, found bool, err error) {
+	err = s.transact(ctx, "find a session", func(t *tx) error {
+		err := t.GetContext(ctx, &data, `SELECT data FROM sessions WHERE token_hash = $1 AND expires_at > $2`, tokenHash, t.now)
+		found = err == nil
+		if noRows(err) {
+			return nil
+		}
+		return err
+	})
+	return data, found, err
+}
+
+// SaveSession keeps a session until a time; user 0 means that nobody logged in yet.
+func (s *Store) SaveSession(ctx context.Context, tokenHash, tenant string, user int64, data []byte, until time.Time) error {
+	return s.transact(ctx, "save a session", func(t *tx) error {
+		_, err := t.ExecContext(ctx, `
+			INSERT INTO sessions (token_hash, tenant, user_id, data, expires_at) VALUES ($1, $2, nullif($3::bigint, 0), $4, $5)
+			ON CONFLICT (token_hash) DO UPDATE SET user_id = excluded.user_id, data = excluded.data, expires_at = excluded.expires_at`,
+			tokenHash, tenant, user, data, until)
+		return err
+	})
+}
+
+// EndSession forgets a session.
+func (s *Store) EndSession(ctx context.Context, tokenHash string) error {
+	return s.transact(ctx, "end a session", func(t *tx) error {
+		_, err := t.ExecContext(ctx, `DELETE FROM sessions WHERE token_hash = $1`, tokenHash)
+		return err
+	})
+}

@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// Pending tells what became of an enrollment so far. The error is enrollment.ErrUnknown when the tenant has none by that id.
+func (s *Store) Pending(ctx context.Context, tenant string, id enrollment.ID) (enrollment.Pending, error) {
+	var p enrollment.Pending
+	err := s.transact(ctx, "look at a pending enrollment", func(t *tx) error {
+		e, err := t.enrollment(ctx, tenant, id, "")
+		if err != nil {
+			return err
+		}
+		face, err := t.face(ctx, e.Account)
+		if err != nil {
+			return err
+		}
+		p = enrollment.Pending{
+			Enrollment: e.ID, State: e.State, Email: e.Email, Username: e.Username, CompanyName: face.CompanyName,
+			ExpiresAt:       e.ExpiresAt,
+			ResendAfter:     max(0, e.LastMailAt.Add(enrollment.MailSpacing).Sub(t.now)),
+			MailsLeft:       enrollment.MaxMails - e.Resends,
+			CorrectionsLeft: enrollment.MaxCorrections - e.Corrections,
+		}
+		if e.due(t.now) {
+			p.State = enrollment.Expired
+		}
+		if e.MailedAt != nil {
+			p.MailedAt = *e.MailedAt
+		}
+		return nil
+	})
+	return p, err
+}
+
+// Resend asks for the activation mail again: the same link. Refusals: TooSoon, TooManyMails, LinkUsed, LinkExpired.
+// The same request again changes nothing.
+func (s *Store) Resend(ctx context.Context, tenant string, id enrollment.ID, requestID string) error {
+	return s.answer(ctx, "send the activation mail again", func(t *tx) (*enrollment.Refusal, error) {
+		p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
+		if err != nil || p.no != nil || p.done {
+			return p.no, err
+		}
+		if wait := p.LastMailAt.Add(enrollment.MailSpacing).Sub(t.now); wait > 0 {
+			return &enrollment.Refusal{Reason: enrollment.TooSoon, RetryAfter: wait}, nil
+		}
+		if p.Resends >= enrollment.MaxMails {
+			return &enrollment.Refusal{Reason: enrollment.TooManyMails}, nil
+		}
+		p.RequestID = requestID
+		if p.State == enrollment.Undeliverable { // the same address once more: it begins anew
+			no, err := t.correct(ctx, p.enrollmentRow, p.Email, p.ref, p.face, p.policy)
+			return no, err
+		}
+		return nil, t.mailAgain(ctx, p.enrollmentRow, p.ref, p.face, p.policy)
+	})
+}
+
+// CorrectAddress sends the activation mail to another address; links that went to older ones are dead from now on.
+// Refusals: TooManyCorrections, LinkUsed, LinkExpired. The same request again changes nothing.
+func (s *Store) CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, requestID string) error {
+	return s.answer(ctx, "correct an address", func(t *tx) (*enrollment.Refusal, error) {
+		p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
+		if err != nil || p.no != nil || p.done {
+			return p.no, err
+		}
+		if p.Email == to && p.State != enrollment.Undeliverable {
+			return nil, nil
+		}
+		p.RequestID = requestID
+		return t.correct(ctx, p.enrollmentRow, to, p.ref, p.face, p.policy)
+	})
+}
+
+// changeable is a pending enrollment that somebody wants to change, or why not.
+type changeable struct {
+	*enrollmentRow
+	ref    string
+	face   accountFace
+	policy enrollment.Policy
+	done   bool // the same request was carried out before
+	no     *enrollment.Refusal
+}
+
+func (s *Store) pendingToChange(ctx context.Context, t *tx, tenant string, id enrollment.ID, requestID string) (changeable, error) {
+	policy, ok := s.policy(tenant)
+	if !ok {
+		return changeable{}, fmt.Errorf("tenant %q: %w", tenant, enrollment.ErrUnknown)
+	}
+	e, err := t.lockEnrollment(ctx, tenant, id)
+	if err != nil {
+		return changeable{}, err
+	}
+	c := changeable{enrollmentRow: e, policy: policy}
+	switch {
+	case e.State == enrollment.Activated:
+		c.no = &enrollment.Refusal{Reason: enrollment.LinkUsed}
+	case e.State.Final() || e.due(t.now):
+		c.no = &enrollment.Refusal{Reason: enrollment.LinkExpired}
+	case requestID != "" && requestID == e.RequestID:
+		c.done = true
+	}
+	if c.no != nil || c.done {
+		return c, nil
+	}
+	if c.ref, err = t.accountRef(ctx, e.Account); err != nil {
+		return c, err
+	}
+	c.face, err = t.face(ctx, e.Account)
+	return c, err
+}
+
+// mailAgain asks for one more mail with the same link.
+func (t *tx) mailAgain(ctx context.Context, e *enrollmentRow, ref string, face accountFace, p enrollment.Policy) error {
+	e.Resends++
+	e.MailNumber++
+	e.LastMailAt = t.now
+	fact := e.fact(ref, t.now, "")
+	if err := t.save(ctx, e, []enrollment.State{e.State}); err != nil {
+		return err
+	}
+	if err := t.announce(e.Tenant, e.ID.String(), events.ActivationResent{Fact: fact}); err != nil {
+		return err
+	}
+	return t.requestMail(e, face, p.ActivationWindow)
+}
+
+// correct starts the next generation: a new address, a new link, a new hold.
+func (t *tx) correct(ctx context.Context, e *enrollmentRow, to enrollment.Address, ref string, face accountFace, p enrollment.Policy) (*enrollment.Refusal, error) {
+	if e.Corrections >= enrollment.MaxCorrections {
+		return &enrollment.Refusal{Reason: enrollment.TooManyCorrections, Field: enrollment.FieldEmail}, nil
+	}
+	e.Email, e.Generation, e.MailNumber = to, e.Generation+1, 1
+	e.Corrections++
+	e.LastMailAt, e.MailedAt, e.OpenedAt, e.OpenedByBot = t.now, nil, nil, nil
+	e.ExpiresAt = t.now.Add(max(holdUnmailed, p.ActivationWindow))
+	fact := e.fact(ref, t.now, "")
+	if err := t.move(ctx, e, enrollment.CorrectAddress); err != nil {
+		return nil, err
+	}
+	if err := t.keepAddress(ctx, e); err != nil {
+		return nil, err
+	}
+	if err := t.announce(e.Tenant, e.ID.String(), events.EmailCorrected{Fact: fact}); err != nil {
+		return nil, err
+	}
+	return nil, t.requestMail(e, face, p.ActivationWindow)
+}
+
+// keepAddress remembers where a generation's link goes.
+func (t *tx) keepAddress(ctx context.Context, e *enrollmentRow) error {
+	if _, err := t.ExecContext(ctx, `INSERT INTO enrollment_addresses (enrollment, generation, address) VALUES ($1, $2, $3)`, e.ID, e.Generation, e.Email); err != nil {
+		return fmt.Errorf("keep the address of enrollment %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+// RecordMailAccepted moves an enrollment on when a provider took a mail to its present address; the activation window
+// begins then. Older generations, later repeats and enrollments that have ended change nothing.
+func (s *Store) RecordMailAccepted(ctx context.Context, tenant string, id enrollment.ID, generation uint32, at time.Time) error {
+	return s.transact(ctx, "record an accepted mail", func(t *tx) error {
+		policy, ok := s.policy(tenant)
+		if !ok {
+			return fmt.Errorf("tenant %q: %w", tenant, enrollment.ErrUnknown)
+		}
+		e, err := t.lockEnrollment(ctx, tenant, id)
+		if err != nil {
+			return err
+		}
+		if _, err := e.State.After(enrollment.AcceptMail); err != nil || e.Generation != generation {
+			return nil
+		}
+		if at.After(t.now) {
+			at = t.now // another machine's clock may be ahead; ours decides
+		}
+		if e.MailedAt != nil && !at.After(*e.MailedAt) {
+			return nil
+		}
+		e.MailedAt, e.ExpiresAt = &at, at.Add(policy.ActivationWindow)
+		if e.State == enrollment.Mailed {
+			return t.save(ctx, e, []enrollment.State{enrollment.Mailed})
+		}
+		e.Sequence++
+		return t.move(ctx, e, enrollment.AcceptMail)
+	})
+}
+
+// RecordMailRefused moves an enrollment on when the mail to its present address was refused for good or given up. A mail
+// that another one of the same generation overtook (a provider took it) does not count.
+func (s *Store) RecordMailRefused(ctx context.Context, tenant string, id enrollment.ID, generation uint32) error {
+	return s.transact(ctx, "record a refused mail", func(t *tx) error {
+		e, err := t.lockEnrollment(ctx, tenant, id)
+		if err != nil {
+			return err
+		}
+		if _, err := e.State.After(enrollment.RefuseMail); err != nil || e.Generation != generation || e.MailedAt != nil {
+			return nil
+		}
+		e.Sequence++
+		return t.move(ctx, e, enrollment.RefuseMail)
+	})
+}
+
+// ExpireDue ends at most limit enrollments whose time ran out and reports how many there were. Any number of workers may
+// call it at once.
+func (s *Store) ExpireDue(ctx context.Context, limit int) (int, error) {
+	n := 0
+	err := s.transact(ctx, "expire enrollments", func(t *tx) error {
+		var due []enrollmentRow
+		if err := t.SelectContext(ctx, &due, `
+			SELECT `+enrollmentColumns+` FROM enrollments
+			WHERE state IN ('registered', 'mailed', 'undeliverable') AND expires_at <= $1
+			ORDER BY expires_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`, t.now, limit); err != nil {
+			return fmt.Errorf("what is due: %w", err)
+		}
+		n = len(due)
+		for i := range due {
+			if err := t.expire(ctx, &due[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// keepRefusals is how long the timeline remembers that somebody was refused: as long as the facts live.
+const keepRefusals = 400 * 24 * time.Hour
+
+// Forget deletes what is kept only for a while and is over: sessions, counts of tries, refusals. It reports how many rows.
+func (s *Store) Forget(ctx context.Context) (int, error) {
+	n := 0
+	err := s.transact(ctx, "forget what is over", func(t *tx) error {
+		n = 0
+		for _, q := range []struct {
+			statement string
+			before    time.Time
+		}{
+			{`DELETE FROM sessions WHERE expires_at <= $1`, t.now},
+			{`DELETE FROM attempts WHERE touched_at <= $1 AND (wait_until IS NULL OR wait_until <= now())`, t.now.Add(-forgetAfter)},
+			{`DELETE FROM refusals WHERE at <= $1`, t.now.Add(-keepRefusals)},
+		} {
+			result, err := t.ExecContext(ctx, q.statement, q.before)
+			if err != nil {
+				return err
+			}
+			rows, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			n += int(rows)
+		}
+		return nil
+	})
+	return n, err
+}

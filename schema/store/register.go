@@ -1,0 +1,402 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// holdUnmailed is how long an enrollment keeps code and username while no provider has taken its mail: as long as the
+// stream keeps the work (7 days). Acceptance starts the activation window instead.
+const holdUnmailed = 7 * 24 * time.Hour
+
+// Register admits an application: it reserves code and username and asks for the activation mail. Somebody who applies again
+// with the same account and code while the enrollment is pending continues it, with another address or username if they
+// like; the same request again changes nothing.
+//
+// A *enrollment.Refusal is the answer to a customer; the try behind it stays counted.
+func (s *Store) Register(ctx context.Context, a enrollment.Application) (enrollment.Admission, error) {
+	var admitted enrollment.Admission
+	err := s.answer(ctx, "register", func(t *tx) (*enrollment.Refusal, error) {
+		r, err := s.registration(t, a)
+		if err != nil {
+			return nil, err
+		}
+		no, err := r.decide(ctx)
+		admitted = r.admitted
+		return no, err
+	})
+	return admitted, err
+}
+
+// registration is one application while it is decided.
+type registration struct {
+	*tx
+	enrollment.Application
+	policy     enrollment.Policy
+	accountKey string
+	exact      [][]byte // hashes of the code as typed, under every key of the ring
+	folded     [][]byte // the same with look-alikes folded
+
+	counts   []count
+	account  accountRow // ID 0: there is none by that number
+	ref      string     // what facts call the account, existing or not
+	admitted enrollment.Admission
+}
+
+func (s *Store) registration(t *tx, a enrollment.Application) (*registration, error) {
+	policy, ok := s.policy(a.Tenant)
+	if !ok {
+		return nil, fmt.Errorf("tenant %q: %w", a.Tenant, enrollment.ErrUnknown)
+	}
+	key, err := enrollment.AccountKey(a.AccountNumber, policy.LeadingZerosOptional)
+	if err != nil {
+		return nil, err
+	}
+	exact, folded, err := enrollment.CodeForms(a.Code)
+	if err != nil {
+		return nil, err
+	}
+	r := &registration{tx: t, Application: a, policy: policy, accountKey: key, ref: s.ring.AccountRef(a.Tenant, key)}
+	for _, h := range s.ring.CodeHashes(a.Tenant, key, exact) {
+		r.exact = append(r.exact, h.Sum)
+	}
+	for _, h := range s.ring.CodeHashes(a.Tenant, key, folded) {
+		r.folded = append(r.folded, h.Sum)
+	}
+	return r, nil
+}
+
+// decide does the same work for an unknown account as for a wrong code, up to the one answer that both get.
+func (r *registration) decide(ctx context.Context) (*enrollment.Refusal, error) {
+	counts, wait, err := r.pass(ctx, r.Tenant, codeGates(r.Source, r.accountKey))
+	if err != nil || wait != nil {
+		return wait, err
+	}
+	r.counts = counts
+	if err := r.findAccount(ctx); err != nil {
+		return nil, err
+	}
+	mailings, err := r.mailings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	code, ok := r.match(mailings)
+	if !ok {
+		return r.guessedWrong(ctx)
+	}
+	if no, err := r.enter(ctx, code); err != nil || no != nil {
+		return no, err
+	}
+	return nil, r.forget(ctx, r.Tenant, r.counts)
+}
+
+// findAccount holds the account's row, so that two applications for it are decided one after the other.
+func (r *registration) findAccount(ctx context.Context) error {
+	err := r.GetContext(ctx, &r.account, `
+		SELECT id, tenant, account_key, ref, codes_retired_at FROM accounts WHERE tenant = $1 AND account_key = $2 FOR NO KEY UPDATE`,
+		r.Tenant, r.accountKey)
+	if noRows(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find the account: %w", err)
+	}
+	r.ref = r.account.Ref
+	return nil
+}
+
+// mailing is an e-mailed code and what the mail said with it.
+type mailing struct {
+	Hash      []byte     `db:"code_hash"`
+	Folded    []byte     `db:"code_folded_hash"`
+	EmailedAt time.Time  `db:"emailed_at"`
+	ExpiresAt *time.Time `db:"code_expires_at"`
+	IssuedOn  *time.Time `db:"issued_on"`
+}
+
+// history is a mailing as the rules see it.
+func (m mailing) history() enrollment.Mailing {
+	h := enrollment.Mailing{Code: string(m.Hash), EmailedAt: m.EmailedAt}
+	if m.ExpiresAt != nil {
+		h.ExpiresAt = *m.ExpiresAt
+	}
+	return h
+}
+
+func (r *registration) mailings(ctx context.Context) ([]mailing, error) {
+	var all []mailing
+	if err := r.SelectContext(ctx, &all, `
+		SELECT code_hash, code_folded_hash, emailed_at, code_expires_at, issued_on
+		FROM invoice_emails WHERE account = $1 AND code_hash IS NOT NULL ORDER BY emailed_at, event`, r.account.ID); err != nil {
+		return nil, fmt.Errorf("codes of account %d: %w", r.account.ID, err)
+	}
+	return all, nil
+}
+
+// matched is the code that was typed: every mailing of it, and how it stands.
+type matched struct {
+	hashes   [][]byte // under every key it was stored under
+	newest   mailing
+	standing enrollment.Standing
+}
+
+// match finds the code: as typed, and only where that finds nothing with look-alikes folded.
+func (r *registration) match(all []mailing) (matched, bool) {
+	asTyped := func(m mailing) bool { return contains(r.exact, m.Hash) }
+	lookAlike := func(m mailing) bool {
+		if m.Folded != nil {
+			return contains(r.folded, m.Folded)
+		}
+		return contains(r.folded, m.Hash)
+	}
+	for _, is := range []func(mailing) bool{asTyped, lookAlike} {
+		var c matched
+		history := make([]enrollment.Mailing, len(all))
+		for i, m := range all {
+			history[i] = m.history()
+			if is(m) {
+				c.newest = m
+				c.hashes = append(c.hashes, m.Hash)
+			}
+		}
+		standing, ok := enrollment.StandingOf(history, func(m enrollment.Mailing) bool { return contains(c.hashes, []byte(m.Code)) }, r.policy)
+		if ok {
+			c.standing = standing
+			return c, true
+		}
+	}
+	return matched{}, false
+}
+
+func contains(hashes [][]byte, h []byte) bool {
+	return slices.ContainsFunc(hashes, func(x []byte) bool { return slices.Equal(x, h) })
+}
+
+// guessedWrong counts a wrong try. At the hundredth on one account its codes are retired, which costs a guesser everything
+// and the owner one e-mail: billing is asked for a new code.
+func (r *registration) guessedWrong(ctx context.Context) (*enrollment.Refusal, error) {
+	waits := false
+	for _, c := range r.counts {
+		retires := c.scope == "code-account"
+		reached, err := r.wrong(ctx, r.Tenant, c, !retires)
+		if err != nil {
+			return nil, err
+		}
+		waits = waits || reached && !retires
+		if reached && retires && r.account.ID != 0 {
+			if err := r.retireCodes(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if waits {
+		if err := r.announce(r.Tenant, r.ref, events.Locked{Fact: events.Fact{AccountRef: r.ref, OccurredAt: r.now.UTC(), Reason: string(enrollment.TooManyTries)}}); err != nil {
+			return nil, err
+		}
+	}
+	return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.NotRecognised})
+}
+
+func (r *registration) retireCodes(ctx context.Context) error {
+	if _, err := r.ExecContext(ctx, `UPDATE accounts SET codes_retired_at = $2 WHERE id = $1`, r.account.ID, r.now); err != nil {
+		return fmt.Errorf("retire the codes of account %d: %w", r.account.ID, err)
+	}
+	return r.askForNewCode(ctx, r.Tenant, r.account.ID, events.CodesRetired)
+}
+
+// askForNewCode asks billing for a new code, unless the account had its share of them.
+func (t *tx) askForNewCode(ctx context.Context, tenant string, account int64, cause string) error {
+	var asked struct {
+		Lately int `db:"lately"`
+		Month  int `db:"month"`
+	}
+	if err := t.GetContext(ctx, &asked, `
+		SELECT count(*) FILTER (WHERE requested_at > $2::timestamptz - make_interval(secs => $3)) AS lately, count(*) AS month
+		FROM code_reissues WHERE account = $1 AND requested_at > $2::timestamptz - make_interval(secs => $4)`,
+		account, t.now, enrollment.CodeReissueSpacing.Seconds(), enrollment.CodeReissuesWindow.Seconds()); err != nil {
+		return fmt.Errorf("new codes asked for account %d: %w", account, err)
+	}
+	if asked.Lately > 0 || asked.Month >= enrollment.MaxCodeReissues {
+		return nil
+	}
+	if _, err := t.ExecContext(ctx, `INSERT INTO code_reissues (account, cause, requested_at) VALUES ($1, $2, $3)`, account, cause, t.now); err != nil {
+		return fmt.Errorf("record that account %d needs a new code: %w", account, err)
+	}
+	face, err := t.face(ctx, account)
+	if err != nil {
+		return err
+	}
+	return t.announce(tenant, face.AccountNumber, events.CodeReissueRequested{AccountNumber: face.AccountNumber, Cause: cause, RequestedAt: t.now.UTC()})
+}
+
+// refuse records a refusal for the timeline and the funnel, and hands it on.
+func (r *registration) refuse(ctx context.Context, no *enrollment.Refusal) (*enrollment.Refusal, error) {
+	if _, err := r.ExecContext(ctx, `INSERT INTO refusals (tenant, account, reason, at) VALUES ($1, $2, $3, $4)`,
+		r.Tenant, sql.NullInt64{Int64: r.account.ID, Valid: r.account.ID != 0}, no.Reason, r.now); err != nil {
+		return nil, fmt.Errorf("record a refusal: %w", err)
+	}
+	fact := events.Fact{AccountRef: r.ref, OccurredAt: r.now.UTC(), Reason: string(no.Reason), Properties: events.Properties{Locale: r.Locale}}
+	if err := r.announce(r.Tenant, r.ref, events.RegistrationRefused{Fact: fact}); err != nil {
+		return nil, err
+	}
+	return no, nil
+}
+
+// enter decides for somebody who holds a stored pair of account number and code.
+func (r *registration) enter(ctx context.Context, code matched) (*enrollment.Refusal, error) {
+	holder, err := r.holder(ctx, code)
+	if err != nil {
+		return nil, err
+	}
+	if holder != nil && holder.due(r.now) {
+		if err := r.expire(ctx, holder); err != nil {
+			return nil, err
+		}
+		holder = nil
+	}
+	if holder != nil && holder.State == enrollment.Activated {
+		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.CodeUsed, Field: enrollment.FieldCode})
+	}
+	if holder != nil {
+		return r.continueWith(ctx, holder)
+	}
+	retiredAt := time.Time{}
+	if r.account.CodesRetiredAt != nil {
+		retiredAt = *r.account.CodesRetiredAt
+	}
+	if err := code.standing.Check(r.now, retiredAt, r.policy); err != nil {
+		no, ok := errors.AsType[*enrollment.Refusal](err)
+		if !ok {
+			return nil, err
+		}
+		return r.refuse(ctx, no)
+	}
+	return r.begin(ctx, code)
+}
+
+// holder is the enrollment that holds or consumed the code; nil for none.
+func (r *registration) holder(ctx context.Context, code matched) (*enrollmentRow, error) {
+	var e enrollmentRow
+	err := r.GetContext(ctx, &e, `
+		SELECT `+enrollmentColumns+` FROM enrollments
+		WHERE account = $1 AND code_hash = ANY ($2) AND state IN ('registered', 'mailed', 'undeliverable', 'activated')
+		ORDER BY state = 'activated' DESC LIMIT 1 FOR NO KEY UPDATE`, r.account.ID, pq.ByteaArray(code.hashes))
+	if noRows(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("who holds the code: %w", err)
+	}
+	return &e, nil
+}
+
+func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Refusal, error) {
+	face, err := r.face(ctx, r.account.ID)
+	if err != nil {
+		return nil, err
+	}
+	e := &enrollmentRow{
+		ID: uuid.New(), Tenant: r.Tenant, Account: r.account.ID, CodeHash: code.newest.Hash, State: enrollment.Registered,
+		Username: r.Username.Display, UsernameKey: r.Username.Key, Email: r.Email, Locale: firstOf(r.Locale, face.Locale),
+		Generation: 1, MailNumber: 1, RequestID: r.RequestID, LastMailAt: r.now, ExpiresAt: r.now.Add(max(holdUnmailed, r.policy.ActivationWindow)),
+		CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
+	}
+	if code.newest.IssuedOn != nil {
+		e.InvoiceMonth = code.newest.IssuedOn.Format("2006-01")
+	}
+	fact := e.fact(r.ref, r.now, "")
+	if _, err := r.ExecContext(ctx, `
+		INSERT INTO enrollments (id, tenant, account, code_hash, state, username, username_key, email, locale, generation,
+			mail_number, request_id, sequence, invoice_month, code_age_days, registered_at, last_mail_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)`,
+		e.ID, e.Tenant, e.Account, e.CodeHash, e.State, e.Username, e.UsernameKey, e.Email, e.Locale, e.Generation,
+		e.MailNumber, e.RequestID, e.Sequence, e.InvoiceMonth, e.CodeAgeDays, r.now, e.ExpiresAt); err != nil {
+		return nil, fmt.Errorf("begin an enrollment: %w", err)
+	}
+	free, err := r.claimUsername(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	if !free {
+		if _, err := r.ExecContext(ctx, `DELETE FROM enrollments WHERE id = $1`, e.ID); err != nil {
+			return nil, fmt.Errorf("take back an enrollment: %w", err)
+		}
+		return r.usernameTaken(ctx)
+	}
+	if err := r.keepAddress(ctx, e); err != nil {
+		return nil, err
+	}
+	if _, err := r.ExecContext(ctx, `INSERT INTO enrollment_moves (enrollment, sequence, action, to_state, at) VALUES ($1, $2, 'register', $3, $4)`,
+		e.ID, e.Sequence, e.State, r.now); err != nil {
+		return nil, fmt.Errorf("record that enrollment %s began: %w", e.ID, err)
+	}
+	r.admitted = enrollment.Admission{Enrollment: e.ID}
+	if err := r.announce(e.Tenant, e.ID.String(), events.Registered{Fact: fact}); err != nil {
+		return nil, err
+	}
+	return nil, r.requestMail(e, face, r.policy.ActivationWindow)
+}
+
+// continueWith lets the same person go on with a pending enrollment.
+func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enrollment.Refusal, error) {
+	r.admitted = enrollment.Admission{Enrollment: e.ID, Continued: true}
+	if r.RequestID != "" && r.RequestID == e.RequestID {
+		return nil, nil
+	}
+	if r.Username.Key != e.UsernameKey {
+		was := *e
+		e.Username, e.UsernameKey = r.Username.Display, r.Username.Key
+		if free, err := r.changeUsername(ctx, e); err != nil {
+			return nil, err
+		} else if !free {
+			*e = was
+			r.admitted = enrollment.Admission{}
+			return r.usernameTaken(ctx)
+		}
+	}
+	e.Username, e.RequestID = r.Username.Display, r.RequestID
+	face, err := r.face(ctx, e.Account)
+	if err != nil {
+		return nil, err
+	}
+	if e.Email != r.Email || e.State == enrollment.Undeliverable {
+		no, err := r.correct(ctx, e, r.Email, r.ref, face, r.policy)
+		if no != nil {
+			r.admitted = enrollment.Admission{}
+			return r.refuse(ctx, no)
+		}
+		return nil, err
+	}
+	// Two clicks, or twenty, are one wish. Another mail goes only when the last one had time to arrive.
+	if r.now.Sub(e.LastMailAt) < enrollment.MailSpacing || e.Resends >= enrollment.MaxMails {
+		return nil, r.save(ctx, e, []enrollment.State{e.State})
+	}
+	return nil, r.mailAgain(ctx, e, r.ref, face, r.policy)
+}
+
+func (r *registration) usernameTaken(ctx context.Context) (*enrollment.Refusal, error) {
+	suggestions, err := r.freeUsernames(ctx, r.Tenant, r.Username)
+	if err != nil {
+		return nil, err
+	}
+	return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.UsernameTaken, Field: enrollment.FieldUsername, Suggestions: suggestions})
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}

@@ -1,0 +1,156 @@
+// Package storetest gives each test a real database of its own, migrated, with a store on it and a clock that can be moved.
+// One throw-away Postgres serves the tests of one binary; without Postgres' binaries a test fails and says what to install.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/mongotel/billcenter/deploy/local"
+	"github.com/mongotel/billcenter/schema"
+	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/keyring"
+	"github.com/mongotel/billcenter/schema/store"
+)
+
+// Database is what a test works on.
+type Database struct {
+	*store.Store
+	DB   *sqlx.DB
+	URL  string
+	Ring *keyring.Ring
+}
+
+// Tenants that the store of a test knows: Mongo has the default policy, in Zeros leading zeros are optional.
+const (
+	Mongo = "mongo"
+	Zeros = "zeros"
+)
+
+// Policy tells the policies of the tenants above.
+func Policy(tenant string) (enrollment.Policy, bool) {
+	p := enrollment.DefaultPolicy()
+	p.LeadingZerosOptional = tenant == Zeros
+	return p, tenant == Mongo || tenant == Zeros
+}
+
+// server is the binary's Postgres, started by the first test that needs it.
+var server struct {
+	sync.Once
+	pg     *local.Postgres
+	folder string
+	err    error
+	n      atomic.Int64
+}
+
+// Main runs a package's tests and takes their Postgres away afterwards: TestMain calls it.
+func Main(m *testing.M) {
+	code := m.Run()
+	if server.pg != nil {
+		if err := server.pg.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop the tests' Postgres:", err)
+			code = 1
+		}
+	}
+	if err := os.RemoveAll(server.folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func start() (*local.Postgres, error) {
+	dir, err := os.MkdirTemp("", "billcenter-test-")
+	if err != nil {
+		return nil, err
+	}
+	server.folder = dir
+	if err := os.Chmod(dir, 0o755); err != nil { // Postgres may run as another user
+		return nil, err
+	}
+	pg, err := local.StartPostgres(context.Background(), local.PostgresOptions{DataDir: filepath.Join(dir, "postgres"), Database: "template", Throwaway: true})
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(context.Background(), pg.URL("template"), 2)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	_, err = schema.Migrate(context.Background(), db.DB)
+	return pg, err
+}
+
+// New makes a database for a test and drops the connections to it afterwards.
+func New(t testing.TB) *Database {
+	t.Helper()
+	server.Do(func() { server.pg, server.err = start() })
+	if server.err != nil {
+		t.Fatal(server.err)
+	}
+	ctx := context.Background()
+	name := fmt.Sprintf("test_%d", server.n.Add(1))
+	admin, err := store.Open(ctx, server.pg.URL("postgres"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := admin.Exec(`CREATE DATABASE ` + name + ` TEMPLATE template`); err != nil {
+		t.Fatalf("clone the database: %v", err)
+	}
+	url := server.pg.URL(name)
+	db, err := store.Open(ctx, url, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	ring := Ring(t)
+	return &Database{Store: store.New(db, ring, Policy), DB: db, URL: url, Ring: ring}
+}
+
+// Ring makes a key ring for a test.
+func Ring(t testing.TB) *keyring.Ring {
+	t.Helper()
+	ring, err := keyring.Create(filepath.Join(t.TempDir(), "keyring.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// Pass lets time pass: every instant in the database moves into the past by d, so what was due in an hour is overdue.
+func (d *Database) Pass(t testing.TB, by time.Duration) {
+	t.Helper()
+	var columns []struct {
+		Table  string `db:"table_name"`
+		Column string `db:"column_name"`
+	}
+	if err := d.DB.Select(&columns, `
+		SELECT table_name, column_name FROM information_schema.columns
+		WHERE table_schema = 'public' AND data_type = 'timestamp with time zone' ORDER BY 1, 2`); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range columns {
+		if _, err := d.DB.Exec(fmt.Sprintf(`UPDATE %q SET %q = %q - make_interval(secs => $1)`, c.Table, c.Column, c.Column), by.Seconds()); err != nil {
+			t.Fatalf("let time pass in %s.%s: %v", c.Table, c.Column, err)
+		}
+	}
+}
+
+// One returns a query's single value, for assertions about what is stored.
+func One[T any](t testing.TB, d *Database, query string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := d.DB.Get(&v, query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v
+}
