@@ -82,8 +82,8 @@ func jitter(d time.Duration) time.Duration {
 
 // Later says that an event cannot be handled yet and when to come again: not an outage of ours, so with its own pace.
 type Later struct {
-	Pauses []time.Duration // after the first delivery, the second, ...; the last one goes on; none: the usual pace
-	Until  time.Time       // the pause is cut so that the last try happens then; zero: no end
+	Pauses []time.Duration // after the first delivery, the second, ...; the last one goes on; none: the usual pauses
+	Until  time.Time       // a longer pause is cut to end then, but not below the first pause; zero: it is not cut
 	Err    error           // why
 }
 
@@ -91,14 +91,15 @@ func (l *Later) Error() string { return l.Err.Error() }
 func (l *Later) Unwrap() error { return l.Err }
 
 func (l *Later) delay(deliveries uint64, now time.Time) time.Duration {
-	d := backoff(deliveries)
-	if n := uint64(len(l.Pauses)); n > 0 {
-		d = jitter(l.Pauses[min(max(deliveries, 1), n)-1])
+	n := uint64(len(l.Pauses))
+	if n == 0 {
+		return backoff(deliveries)
 	}
-	if left := l.Until.Sub(now); !l.Until.IsZero() && left < d {
-		return max(left, 0)
+	pause := l.Pauses[min(max(deliveries, 1), n)-1]
+	if !l.Until.IsZero() {
+		pause = min(pause, max(l.Until.Sub(now), l.Pauses[0]))
 	}
-	return d
+	return jitter(pause)
 }
 
 // Fatal says that no event can be handled until a person mends something, a rejected password for instance. Nothing is

@@ -73,8 +73,8 @@ func TestPauses(t *testing.T) {
 		{"a delivery that was not counted is the first", down, 0, 800 * time.Millisecond, time.Second},
 		{"later goes by its own pauses", &consumers.Later{Pauses: greylisted, Err: down}, 2, 4 * time.Minute, 5 * time.Minute},
 		{"the last of which goes on", &consumers.Later{Pauses: greylisted, Err: down}, 77, 12 * time.Minute, 15 * time.Minute},
-		{"but not beyond its end", &consumers.Later{Pauses: greylisted, Until: time.Now().Add(time.Minute), Err: down}, 3, 50 * time.Second, time.Minute},
-		{"an end that has passed means now", &consumers.Later{Pauses: greylisted, Until: time.Now().Add(-time.Hour), Err: down}, 3, 0, 0},
+		{"but not beyond its end", &consumers.Later{Pauses: greylisted, Until: time.Now().Add(10 * time.Minute), Err: down}, 3, 7 * time.Minute, 10 * time.Minute},
+		{"an end that has passed does not make it frantic", &consumers.Later{Pauses: greylisted, Until: time.Now().Add(-time.Hour), Err: down}, 3, 48 * time.Second, time.Minute},
 		{"later without pauses goes by the usual ones", &consumers.Later{Err: down}, 1, 800 * time.Millisecond, time.Second},
 		{"a worker that stops does not get the message back at once", &consumers.Fatal{Err: down}, 1, 800 * time.Millisecond, time.Second},
 	} {

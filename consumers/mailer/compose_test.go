@@ -1,0 +1,279 @@
+package mailer
+
+import (
+	"bytes"
+	"io"
+	netmail "net/mail"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-message/mail"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// read is a mail as a mail program sees it.
+type read struct {
+	header     mail.Header
+	text, html string
+}
+
+func parse(t *testing.T, raw []byte) read {
+	t.Helper()
+	for line := range bytes.SplitSeq(raw, []byte("\r\n")) {
+		if len(line) > 998 || bytes.ContainsAny(line, "\r\n\x00") { // RFC 5322 section 2.1.1
+			t.Errorf("a line is too long or broken: %.80q", line)
+		}
+	}
+	r, err := mail.CreateReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := read{header: r.Header}
+	for {
+		p, err := r.NextPart()
+		if err == io.EOF {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(p.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch kind, params, _ := p.Header.(*mail.InlineHeader).ContentType(); {
+		case kind == "text/plain" && params["charset"] == "UTF-8":
+			got.text = strings.ReplaceAll(string(body), "\r\n", "\n")
+		case kind == "text/html" && params["charset"] == "UTF-8":
+			got.html = strings.ReplaceAll(string(body), "\r\n", "\n")
+		default:
+			t.Errorf("a part of type %s %v", kind, params)
+		}
+	}
+}
+
+func sample(t *testing.T) (stationery, letter) {
+	t.Helper()
+	zone, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stationery{
+			From:      netmail.Address{Name: "Mongotel Bill Center", Address: "no-reply@mongotel.example"},
+			ReplyTo:   netmail.Address{Name: "Mongotel Helpdesk", Address: "helpdesk@mongotel.example"},
+			To:        "ada@bobsbuilding.example",
+			MessageID: "0191f3a0-0000-7000-8000-000000000001.activation.1.1@mongo.billcenter.net",
+			Date:      time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC),
+		}, letter{
+			Language: "en", Brand: "Mongotel", Color: "#0b57b0",
+			Support:  Support{Phone: "(718) 942-9990", ShortCode: "611", Email: "helpdesk@mongotel.example", Hours: "Monday to Friday, 9 AM to 5 PM"},
+			Username: "Bob’sBuilding", Company: "Bob's Building", Account: "100482-7", AccountTail: "82-7",
+			Link: "https://mongo.billcenter.net/activate/AbC-_09", Lifetime: inWords(72 * time.Hour),
+			At: time.Date(2026, 11, 20, 13, 5, 0, 0, time.UTC).In(zone),
+		}
+}
+
+func compose(t *testing.T, purpose enrollment.Purpose, s stationery, l letter) read {
+	t.Helper()
+	c, err := newComposer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.compose(purpose, s, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, raw)
+}
+
+func TestTheHeaderOfAMail(t *testing.T) {
+	s, l := sample(t)
+	got := compose(t, enrollment.ActivationMail, s, l)
+	want := map[string]string{
+		"From":                     `"Mongotel Bill Center" <no-reply@mongotel.example>`,
+		"Reply-To":                 `"Mongotel Helpdesk" <helpdesk@mongotel.example>`,
+		"To":                       "<ada@bobsbuilding.example>",
+		"Subject":                  "Finish signing up for your Mongotel account",
+		"Message-Id":               "<0191f3a0-0000-7000-8000-000000000001.activation.1.1@mongo.billcenter.net>",
+		"Date":                     "Fri, 20 Nov 2026 08:00:00 +0000",
+		"Auto-Submitted":           "auto-generated",
+		"X-Auto-Response-Suppress": "All",
+		"Content-Language":         "en",
+		"Mime-Version":             "1.0",
+	}
+	have := map[string]string{}
+	for f := got.header.Fields(); f.Next(); {
+		if f.Key() != "Content-Type" {
+			have[f.Key()] = strings.TrimSpace(f.Value())
+		}
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheTextOfAnActivationMail(t *testing.T) {
+	s, l := sample(t)
+	want := `Hello Bob’sBuilding,
+
+you signed up for online access to the account of Bob's Building
+with Mongotel (account number ending in 82-7).
+
+To finish:
+
+1. Open this link:
+
+   https://mongo.billcenter.net/activate/AbC-_09
+
+2. Choose a password on the page that opens.
+3. Log in with your username, Bob’sBuilding, and that password.
+
+The link works for 3 days.
+
+This was not you? Then do nothing. Without a password chosen on that page
+the request ends by itself, and nobody gets access.
+
+Questions? Call (718) 942-9990, or 611 from one of our lines, or write to helpdesk@mongotel.example. We are there Monday to Friday, 9 AM to 5 PM.
+`
+	if diff := cmp.Diff(want, compose(t, enrollment.ActivationMail, s, l).text); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheTextOfANotice(t *testing.T) {
+	s, l := sample(t)
+	got := compose(t, enrollment.NoticeMail, s, l)
+	want := `Online access to account 100482-7 (Bob's Building) with Mongotel
+was set up on Friday, November 20, 2026 at 8:05 AM (EST).
+
+Whoever has it can see the account's invoices and payment information. You get
+this message because yours is the billing address of the account.
+
+If you or a colleague did this, nothing is left to do.
+
+If nobody at your company did this, tell us right away: we end the access and
+send you a new registration code.
+
+Call (718) 942-9990, or 611 from one of our lines, or write to helpdesk@mongotel.example. We are there Monday to Friday, 9 AM to 5 PM.
+`
+	if diff := cmp.Diff(want, got.text); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, private := range []string{"Bob’sBuilding", "ada@", "/activate/"} {
+		if strings.Contains(got.text+got.html, private) {
+			t.Errorf("the notice tells %q", private)
+		}
+	}
+}
+
+func TestTheHTMLSaysWhatTheTextSays(t *testing.T) {
+	s, l := sample(t)
+	for purpose, facts := range map[enrollment.Purpose][]string{
+		enrollment.ActivationMail: {"Bob’sBuilding", "Bob&#39;s Building", "82-7", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "3 days", "This was not you?", "(718) 942-9990", "611"},
+		enrollment.NoticeMail:     {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "(718) 942-9990", "611"},
+	} {
+		html := compose(t, purpose, s, l).html
+		for _, fact := range append(facts, `<html lang="en"`, `name="color-scheme" content="light dark"`, "prefers-color-scheme: dark") {
+			if !strings.Contains(html, fact) {
+				t.Errorf("%s: the HTML lacks %s", purpose, fact)
+			}
+		}
+		for _, foreign := range []string{"<img", "<script", "<link", "url(", "ZgotmplZ"} {
+			if strings.Contains(html, foreign) {
+				t.Errorf("%s: the HTML has %s", purpose, foreign)
+			}
+		}
+	}
+}
+
+func TestNobodyElsesTextBecomesMarkupOrHeader(t *testing.T) {
+	s, l := sample(t)
+	evil := "Evil</strong><a href=\"https://evil.example\">Co</a>\r\n.\r\nBcc: all@evil.example\r\n\u2028MAIL FROM:<x@evil.example>"
+	l.Username, l.Company, l.Account, l.AccountTail = oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil)
+	l.Brand = evil // the tenant's own, and still no way into the header
+	for _, purpose := range enrollment.Purposes {
+		got := compose(t, purpose, s, l)
+		if got.header.Has("Bcc") {
+			t.Errorf("%s: a header was added", purpose)
+		}
+		to, err := got.header.AddressList("To")
+		if err != nil || len(to) != 1 {
+			t.Errorf("%s: To is %v, %v", purpose, to, err)
+		}
+		if strings.Contains(got.html, `href="https://evil.example"`) || strings.Contains(got.html, "</strong><a") {
+			t.Errorf("%s: markup came through", purpose)
+		}
+	}
+	l.Brand = "Mongotel"
+	for line := range strings.Lines(compose(t, enrollment.ActivationMail, s, l).text) {
+		if strings.HasPrefix(line, "Bcc:") || strings.HasPrefix(line, ".") || strings.HasPrefix(line, "MAIL") {
+			t.Errorf("somebody else's text begins the line %q", line)
+		}
+	}
+}
+
+func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
+	s, l := sample(t)
+	l.Company, l.AccountTail, l.Support.ShortCode = "", "", ""
+	if text := compose(t, enrollment.ActivationMail, s, l).text; !strings.Contains(text, "online access to an account\nwith Mongotel.\n") || strings.Contains(text, "611") {
+		t.Errorf("text:\n%s", text)
+	}
+	if text := compose(t, enrollment.NoticeMail, s, l).text; strings.Contains(text, "()") {
+		t.Errorf("text:\n%s", text)
+	}
+}
+
+func TestHowLongALinkWorksInWords(t *testing.T) {
+	c, err := newComposer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d, want := range map[time.Duration]string{
+		time.Minute: "1 minute", 90 * time.Minute: "90 minutes", time.Hour: "1 hour", 24 * time.Hour: "24 hours", 36 * time.Hour: "36 hours",
+		48 * time.Hour: "2 days", 72 * time.Hour: "3 days", 30 * 24 * time.Hour: "30 days", 61 * time.Second: "1 minute",
+	} {
+		var got strings.Builder
+		if err := c.text["en/activation"].ExecuteTemplate(&got, "lifetime", inWords(d)); err != nil {
+			t.Fatal(err)
+		}
+		if got.String() != want {
+			t.Errorf("%s is %q, want %q", d, got.String(), want)
+		}
+	}
+}
+
+func TestALanguageThatWeDoNotSpeakIsEnglish(t *testing.T) {
+	c, err := newComposer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for locale, want := range map[string]string{"en-US": "en", "EN": "en", "de-CH": "en", "": "en", "../en": "en"} {
+		if got := c.language(locale); got != want {
+			t.Errorf("%q is %q, want %q", locale, got, want)
+		}
+	}
+}
+
+func TestTheTailOfAnAccountNumber(t *testing.T) {
+	for account, want := range map[string]string{"100482-7": "82-7", "12": "2", "1": "", "12345": "45", "Ä́ÖÜ-12345678": "5678"} {
+		if got := tail(account); got != want {
+			t.Errorf("%q ends in %q, want %q", account, got, want)
+		}
+	}
+}
+
+func TestAMessageIDIsTheSameForTheSameMail(t *testing.T) {
+	base, err := url.Parse("https://mongo.billcenter.net:8443/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := enrollment.Mail{Enrollment: uuid.MustParse("0191f3a0-0000-7000-8000-000000000001"), Purpose: enrollment.ActivationMail, Generation: 2, Number: 3}
+	if got, want := messageID(m, base), "0191f3a0-0000-7000-8000-000000000001.activation.2.3@mongo.billcenter.net"; got != want {
+		t.Errorf("Message-ID = %s, want %s", got, want)
+	}
+}

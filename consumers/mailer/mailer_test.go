@@ -1,0 +1,573 @@
+package mailer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	netmail "net/mail"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/mongotel/billcenter/consumers"
+	"github.com/mongotel/billcenter/consumers/mailer"
+	"github.com/mongotel/billcenter/deploy/local"
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/events/bus"
+	"github.com/mongotel/billcenter/events/bus/bustest"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+var linkKey = []byte("a link key for tests, 32 bytes!!")
+
+func mongotel(t testing.TB) mailer.Letterhead {
+	t.Helper()
+	zone, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mailer.Letterhead{
+		Name:    "Mongotel",
+		BaseURL: "https://mongo.billcenter.net",
+		Color:   "#0b57b0",
+		From:    netmail.Address{Name: "Mongotel Bill Center", Address: "no-reply@mongotel.example"},
+		ReplyTo: netmail.Address{Name: "Mongotel Helpdesk", Address: "helpdesk@mongotel.example"},
+		Support: mailer.Support{Phone: "(718) 942-9990", ShortCode: "611", Email: "helpdesk@mongotel.example", Hours: "Monday to Friday, 9 AM to 5 PM"},
+		Zone:    zone,
+	}
+}
+
+// office is a mailer at work between a real broker and a real SMTP server.
+type office struct {
+	t      *testing.T
+	broker *bustest.Broker
+	inbox  *local.Inbox
+	ledger *ledger
+	logged *buffer
+	mailer *mailer.Mailer
+}
+
+// buffer is a log that may be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func open(t *testing.T) *office {
+	t.Helper()
+	inbox, err := local.StartInbox(local.InboxOptions{Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := inbox.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	o := &office{t: t, broker: bustest.Start(t), inbox: inbox, ledger: newLedger(), logged: &buffer{}}
+	o.mailer = o.newMailer(inbox.SMTPAddr(), o.ledger)
+	return o
+}
+
+func (o *office) newMailer(smtpAddr string, l mailer.Ledger) *mailer.Mailer {
+	o.t.Helper()
+	transport, err := mailer.NewRelay(mailer.RelayOptions{Address: smtpAddr, Security: mailer.Plaintext, Timeout: 5 * time.Second})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	letterhead := mongotel(o.t)
+	m, err := mailer.New(mailer.Options{
+		Ledger:    l,
+		Transport: transport,
+		Publisher: consumers.PublishOn(o.broker.Bus),
+		Tenant:    func(id string) (mailer.Letterhead, bool) { return letterhead, id == "mongo" },
+		LinkKey:   linkKey,
+		Pauses:    []time.Duration{20 * time.Millisecond},
+		Log:       slog.New(slog.NewTextHandler(o.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return m
+}
+
+// work starts the mailer and returns how to stop it, which gives its error.
+func (o *office) work() (stop func() error) {
+	o.t.Helper()
+	w := &consumers.Worker{
+		Bus:         o.broker.Bus,
+		Consumer:    mailer.Name,
+		Routes:      o.mailer.Routes(),
+		Known:       func(tenant string) bool { return tenant == "mongo" },
+		MaxInFlight: mailer.MaxInFlight,
+		MaxDelay:    lease,
+		Log:         slog.New(slog.NewTextHandler(o.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	o.t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+// ask publishes an event under an id and returns that event's data.
+func (o *office) ask(id string, m events.Message) {
+	o.t.Helper()
+	e, err := events.Encode("mongo", events.Envelope{ID: id, Source: "//mongo.billcenter.net/portal"}, m)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if err := consumers.PublishOn(o.broker.Bus).Publish(o.t.Context(), e); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func activation() events.ActivationRequested {
+	return events.ActivationRequested{
+		EnrollmentID: "0191f3a0-0000-7000-8000-000000000001", Generation: 1, To: "ada@bobsbuilding.example", Username: "Bob’sBuilding",
+		CompanyName: "Bob's Building", AccountNumber: "100482-7", Locale: "en-US", RequestedAt: time.Now(), ValidForSeconds: 72 * 3600,
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// finished waits until the mailer has nothing to do.
+func (o *office) finished() {
+	o.t.Helper()
+	eventually(o.t, "every request is settled", func() bool {
+		streams, err := o.broker.Bus.Status(o.t.Context())
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		for _, s := range streams {
+			for _, c := range s.Consumers {
+				if c.Name == mailer.Name {
+					return c.Pending == 0 && c.AckPending == 0
+				}
+			}
+		}
+		return false
+	})
+}
+
+// facts returns what was published about mails, as (id, data) pairs.
+func (o *office) facts() (ids []string, facts []events.Event) {
+	o.t.Helper()
+	for {
+		batch, err := o.broker.Bus.Pull(o.t.Context(), bus.ConsumerProgress, 100, 50*time.Millisecond)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		if len(batch) == 0 {
+			return ids, facts
+		}
+		for _, in := range batch {
+			e, err := events.Decode(in.Subject, in.Header, in.Data)
+			if err != nil {
+				o.t.Fatal(err)
+			}
+			ids, facts = append(ids, e.MsgID()), append(facts, e)
+		}
+		if err := bus.AckAll(o.t.Context(), batch); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
+// mailed expects one ActivationMailed and nothing else.
+func (o *office) mailed() events.ActivationMailed {
+	o.t.Helper()
+	_, facts := o.facts()
+	if len(facts) != 1 {
+		o.t.Fatalf("%d facts, want one", len(facts))
+	}
+	f, err := events.Data[events.ActivationMailed](facts[0])
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return f
+}
+
+// failed expects one ActivationMailFailed and nothing else.
+func (o *office) failed() events.ActivationMailFailed {
+	o.t.Helper()
+	_, facts := o.facts()
+	if len(facts) != 1 {
+		o.t.Fatalf("%d facts, want one", len(facts))
+	}
+	f, err := events.Data[events.ActivationMailFailed](facts[0])
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return f
+}
+
+func TestAnActivationMailIsSentAndReported(t *testing.T) {
+	o := open(t)
+	o.work()
+	r := activation()
+	o.ask("1", r)
+	o.finished()
+
+	mails := o.inbox.Messages()
+	if len(mails) != 1 {
+		t.Fatalf("%d mails, want one", len(mails))
+	}
+	token := enrollment.Mint(linkKey, "mongo", enrollment.Link{Enrollment: uuid.MustParse(r.EnrollmentID), Generation: 1}, "ada@bobsbuilding.example")
+	want := "https://mongo.billcenter.net/activate/" + token.Reveal()
+	if links := mails[0].Links(); len(links) != 1 || links[0] != want {
+		t.Errorf("links = %q, want %q", links, want)
+	}
+	if !strings.Contains(mails[0].HTML, `href="`+want+`"`) {
+		t.Error("the HTML part does not lead to the link")
+	}
+	if diff := cmp.Diff([]string{"ada@bobsbuilding.example"}, mails[0].To); diff != "" {
+		t.Errorf("recipients (-want +got):\n%s", diff)
+	}
+	if mails[0].ReturnPath != "no-reply@mongotel.example" {
+		t.Errorf("bounces go to %s", mails[0].ReturnPath)
+	}
+
+	days := 3
+	fact := o.mailed()
+	wantFact := events.ActivationMailed{
+		Fact: events.Fact{AccountRef: "ref-of-the-account", EnrollmentID: r.EnrollmentID, Sequence: 2, OccurredAt: fact.OccurredAt,
+			Properties: events.Properties{Locale: "en-US", CodeAgeDays: &days, MailDomainClass: "company"}},
+		Generation: 1,
+	}
+	if diff := cmp.Diff(wantFact, fact); diff != "" {
+		t.Errorf("fact (-want +got):\n%s", diff)
+	}
+	for _, secret := range []string{"ada@", "bobsbuilding.example", "Bob’sBuilding", token.Reveal(), "100482-7"} {
+		if strings.Contains(o.logged.String(), secret) {
+			t.Errorf("the log tells %q", secret)
+		}
+	}
+}
+
+func TestANoticeIsSentAndNotReported(t *testing.T) {
+	o := open(t)
+	o.work()
+	o.ask("1", events.EnrollmentNoticeRequested{
+		EnrollmentID: activation().EnrollmentID, To: "ap@bobsbuilding.example", CompanyName: "Bob's Building", AccountNumber: "100482-7", ActivatedAt: time.Now(),
+	})
+	o.finished()
+	if mails := o.inbox.Messages(); len(mails) != 1 || mails[0].To[0] != "ap@bobsbuilding.example" {
+		t.Fatalf("mails: %d, want one to the address of record", len(mails))
+	}
+	if _, facts := o.facts(); len(facts) != 0 {
+		t.Errorf("facts: %v", facts)
+	}
+}
+
+func TestATemporaryRefusalIsTriedAgain(t *testing.T) {
+	o := open(t)
+	var times atomic.Int32
+	o.inbox.SetFaults(local.Faults{AnswerMessage: func(string, []string) *smtp.SMTPError {
+		if times.Add(1) <= 5 { // more often than an unknown outcome would be
+			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "later, ada@bobsbuilding.example"}
+		}
+		return nil
+	}})
+	o.work()
+	o.ask("1", activation())
+	o.finished()
+	if n := len(o.inbox.Messages()); n != 1 {
+		t.Errorf("%d mails, want one", n)
+	}
+	o.mailed()
+	if diff := cmp.Diff(enrollment.MailFailure{Reason: "mail-never-accepted", SMTPStatus: 451, Reply: "4.3.0"}, o.ledger.released()[0]); diff != "" {
+		t.Errorf("release (-want +got):\n%s", diff)
+	}
+}
+
+func TestAMailThatIsNeverTakenIsGivenUpWhenItsLinkWouldHaveEnded(t *testing.T) {
+	o := open(t)
+	o.inbox.SetFaults(local.Faults{AnswerMessage: func(string, []string) *smtp.SMTPError {
+		return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "later"}
+	}})
+	o.work()
+	r := activation()
+	r.ValidForSeconds = 60
+	r.RequestedAt = time.Now().Add(300*time.Millisecond - time.Minute)
+	o.ask("1", r)
+	o.finished()
+	if f := o.failed(); f.Reason != "mail-never-accepted" || f.Generation != 1 {
+		t.Errorf("fact = %+v", f)
+	}
+	if len(o.ledger.released()) == 0 {
+		t.Error("it was not tried before")
+	}
+}
+
+func TestAPermanentRefusalIsFinal(t *testing.T) {
+	o := open(t)
+	var times atomic.Int32
+	o.inbox.SetFaults(local.Faults{AnswerRecipient: func(_, to string) *smtp.SMTPError {
+		times.Add(1)
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user " + to}
+	}})
+	stop := o.work()
+	o.ask("1", activation())
+	o.finished()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	f := o.failed()
+	if f.Reason != "mail-rejected" || f.SMTPStatus != 550 || times.Load() != 1 {
+		t.Errorf("fact = %+v after %d tries", f, times.Load())
+	}
+	if strings.Contains(o.logged.String(), "ada@") {
+		t.Error("the log repeats the provider's words")
+	}
+}
+
+func TestARelayThatIsDownIsWaitedFor(t *testing.T) {
+	o := open(t)
+	addr := o.inbox.SMTPAddr()
+	if err := o.inbox.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.work()
+	o.ask("1", activation())
+	eventually(t, "it was tried more often than an unknown outcome would be", func() bool { return len(o.ledger.released()) > enrollment.MaxUncertainSends })
+	if got := o.ledger.released()[0]; got.SMTPStatus != 0 || got.Reply != "no reply at connect" {
+		t.Errorf("release = %+v", got)
+	}
+
+	up, err := local.StartInbox(local.InboxOptions{Folder: t.TempDir(), SMTPAddr: addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = up.Stop(context.Background()) })
+	o.finished()
+	if n := len(up.Messages()); n != 1 {
+		t.Errorf("%d mails, want one", n)
+	}
+	o.mailed()
+}
+
+func TestARefusedLogInStopsTheWorkerAndLosesNoMail(t *testing.T) {
+	o := open(t)
+	o.inbox.SetFaults(local.Faults{RefuseLogin: true})
+	stop := o.work()
+	o.ask("1", activation())
+	eventually(t, "the claim is released", func() bool { return len(o.ledger.released()) == 1 })
+	err := stop()
+	if _, fatal := errors.AsType[*consumers.Fatal](err); !fatal || !strings.Contains(err.Error(), "530") {
+		t.Fatalf("Run = %v, want a fatal error that names the reply", err)
+	}
+	if _, facts := o.facts(); len(facts) != 0 {
+		t.Errorf("facts: %v", facts)
+	}
+
+	o.inbox.SetFaults(local.Faults{})
+	o.work()
+	o.finished()
+	if n := len(o.inbox.Messages()); n != 1 {
+		t.Errorf("%d mails once it is mended, want one", n)
+	}
+	o.mailed()
+}
+
+func TestAMailWhoseOutcomeWasLostGoesOutAgainAsTheSameMail(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		break_ func(*office)
+		mails  int
+		failed string
+	}{
+		{"killed between acceptance and the ledger, once", func(o *office) { o.ledger.losing = 1 }, 2, ""},
+		{"killed there every time", func(o *office) { o.ledger.losing = 1000 }, 3, "mail-outcome-unknown"},
+		{"the relay's answer never comes", func(o *office) {
+			o.inbox.SetFaults(local.Faults{DropAnswer: func(string, []string) bool { return true }})
+		}, 3, "mail-outcome-unknown"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := open(t)
+			tt.break_(o)
+			o.work()
+			o.ask("1", activation())
+			o.finished()
+			mails := o.inbox.Messages()
+			if len(mails) != tt.mails {
+				t.Errorf("%d mails, want %d", len(mails), tt.mails)
+			}
+			for _, m := range mails[1:] {
+				if m.MessageID != mails[0].MessageID || m.Text != mails[0].Text {
+					t.Errorf("the copies differ: %s and %s", m.MessageID, mails[0].MessageID)
+				}
+			}
+			if tt.failed == "" {
+				o.mailed()
+			} else if f := o.failed(); f.Reason != tt.failed {
+				t.Errorf("reason = %s, want %s", f.Reason, tt.failed)
+			}
+		})
+	}
+}
+
+func TestARedeliveryOfAnAcceptedMailRepeatsTheFactOnly(t *testing.T) {
+	o := open(t)
+	published := &recorder{Publisher: consumers.PublishOn(o.broker.Bus)}
+	letterhead := mongotel(t)
+	transport, err := mailer.NewRelay(mailer.RelayOptions{Address: o.inbox.SMTPAddr(), Security: mailer.Plaintext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := mailer.New(mailer.Options{
+		Ledger: o.ledger, Transport: transport, Publisher: published, LinkKey: linkKey, Log: slog.New(slog.DiscardHandler),
+		Tenant: func(string) (mailer.Letterhead, bool) { return letterhead, true },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cause := events.Event{Tenant: "mongo", Envelope: events.Envelope{ID: "1", Source: "//mongo.billcenter.net/portal", TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}
+	for range 3 {
+		if err := m.ActivationRequested(t.Context(), cause, activation()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(o.inbox.Messages()); n != 1 {
+		t.Errorf("%d mails, want one", n)
+	}
+	if len(published.out) != 3 {
+		t.Fatalf("%d facts were published, want 3", len(published.out))
+	}
+	for _, again := range published.out[1:] {
+		if diff := cmp.Diff(published.out[0], again); diff != "" {
+			t.Errorf("the fact differs (-first +again):\n%s", diff)
+		}
+	}
+	if ids, _ := o.facts(); len(ids) != 1 {
+		t.Errorf("the stream holds %d facts, want one", len(ids))
+	}
+}
+
+// recorder keeps what is published.
+type recorder struct {
+	consumers.Publisher
+	out []events.Encoded
+}
+
+func (r *recorder) Publish(ctx context.Context, out ...events.Encoded) error {
+	r.out = append(r.out, out...)
+	return r.Publisher.Publish(ctx, out...)
+}
+
+func TestTwentyDeliveriesAtOnceAreOneMail(t *testing.T) {
+	o := open(t)
+	r := activation()
+	for i := range 20 {
+		o.ask(fmt.Sprint(i), r)
+	}
+	o.work()
+	o.finished()
+	if n := len(o.inbox.Messages()); n != 1 {
+		t.Errorf("%d mails, want one", n)
+	}
+	o.ledger.mu.Lock()
+	defer o.ledger.mu.Unlock()
+	if o.ledger.held == 0 {
+		t.Error("no two deliveries met, so nothing was tested")
+	}
+}
+
+func TestEachGenerationAndNumberIsAMailOfItsOwn(t *testing.T) {
+	o := open(t)
+	o.work()
+	for i, change := range []func(*events.ActivationRequested){
+		func(*events.ActivationRequested) {},
+		func(r *events.ActivationRequested) { r.Number = 1 }, // the same as none
+		func(r *events.ActivationRequested) { r.Number = 2 },
+		func(r *events.ActivationRequested) { r.Generation, r.To = 2, "ada@elsewhere.example" },
+	} {
+		r := activation()
+		change(&r)
+		o.ask(fmt.Sprint(i), r)
+	}
+	o.finished()
+	links, ids := map[string]bool{}, map[string]bool{}
+	for _, m := range o.inbox.Messages() {
+		ids[m.MessageID] = true
+		links[m.Links()[0]] = true
+	}
+	if n := len(o.inbox.Messages()); n != 3 || len(ids) != 3 || len(links) != 2 {
+		t.Errorf("%d mails, %d Message-IDs, %d links; want 3, 3 and 2", n, len(ids), len(links))
+	}
+}
+
+func TestAMailThatNobodyWantsAnyMoreIsNotSent(t *testing.T) {
+	o := open(t)
+	o.ledger.moot = true
+	o.work()
+	o.ask("1", activation())
+	o.finished()
+	if n := len(o.inbox.Messages()); n != 0 {
+		t.Errorf("%d mails, want none", n)
+	}
+	if _, facts := o.facts(); len(facts) != 0 {
+		t.Errorf("facts: %v", facts)
+	}
+}
+
+func TestWhatCannotBeMailedIsADeadLetter(t *testing.T) {
+	two := activation()
+	two.To = "ada%b.example@c.example"
+	reset := events.PasswordResetRequested{ResetID: two.EnrollmentID, To: "ada@b.example", Username: "ada", RequestedAt: time.Now(), ValidForSeconds: 3600}
+	for _, tt := range []struct {
+		name   string
+		ask    events.Message
+		reason string
+	}{
+		{"an address that could lead elsewhere", two, "field-invalid"},
+		{"a mail that is not our business", reset, "no-handler"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := open(t)
+			o.work()
+			o.ask("1", tt.ask)
+			o.finished()
+			for l, err := range o.broker.Bus.DeadLetters(t.Context(), bus.DeadLetterFilter{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if l.Reason != tt.reason || strings.Contains(l.Detail, "b.example") {
+					t.Errorf("dead letter = %+v, want reason %s", l, tt.reason)
+				}
+				return
+			}
+			t.Error("no dead letter")
+		})
+	}
+}
