@@ -11,6 +11,8 @@ import (
 	"syscall"
 )
 
+const anyLoopbackPort = "127.0.0.1:0"
+
 // A folderLock keeps a second process off a folder. The kernel drops it when its
 // holder ends, however it ends, so a lock is never left behind.
 type folderLock struct{ file *os.File }
@@ -47,6 +49,9 @@ func (l *folderLock) release() error { return l.file.Close() }
 // resolveFolder makes path absolute and free of symbolic links, and makes the
 // folders above it, so that it can be compared with what the kernel reports.
 func resolveFolder(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("no folder given")
+	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err

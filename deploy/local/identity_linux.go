@@ -73,7 +73,7 @@ func candidates(dataDir string) []identity {
 		}
 		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
 		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-		if uidErr == nil && gidErr == nil {
+		if uidErr == nil && gidErr == nil && isMapped("/proc/self/uid_map", uid) && isMapped("/proc/self/gid_map", gid) {
 			all = append(all, switchTo(uint32(uid), uint32(gid)))
 		}
 	}
@@ -83,6 +83,22 @@ func candidates(dataDir string) []identity {
 		}
 	}
 	return all
+}
+
+// isMapped says whether an id means anything in the user namespace that we are in
+// ourselves, which in a sandbox may know root alone.
+func isMapped(table string, id uint64) bool {
+	content, err := os.ReadFile(table)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(content)) {
+		var first, outside, count uint64
+		if _, err := fmt.Sscan(line, &first, &outside, &count); err == nil && first <= id && id-first < count {
+			return true
+		}
+	}
+	return false
 }
 
 // passable says whether a process of uid and gid without other powers may go
@@ -144,9 +160,10 @@ func (id identity) own(path string) error {
 	return os.Chown(path, int(id.credential.Uid), int(id.credential.Gid))
 }
 
-// prepare makes cmd run as the identity and receive onParentDeath when this process
-// is killed. Ctrl-C on a terminal does not reach cmd: it ends when it is told to.
-func (id identity) prepare(cmd *exec.Cmd, onParentDeath syscall.Signal) {
+// start starts cmd as the identity and sends the result of its Wait. cmd receives
+// onParentDeath when this process is killed; Ctrl-C on a terminal does not reach it,
+// so that it ends when it is told to.
+func (id identity) start(cmd *exec.Cmd, onParentDeath syscall.Signal) (ended <-chan error, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: id.credential, Setpgid: true, Pdeathsig: onParentDeath}
 	if id.namespace {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
@@ -155,12 +172,9 @@ func (id identity) prepare(cmd *exec.Cmd, onParentDeath syscall.Signal) {
 	}
 	cmd.Dir = "/"                                                               // ours may be closed to the other user
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC"} // no PGDATA and the like
-}
 
-// startProcess starts cmd and sends the result of its Wait. It stays on one thread
-// all the while, since onParentDeath comes when the thread that forked ends, and Go
-// ends threads that it does not need.
-func startProcess(cmd *exec.Cmd) (ended <-chan error, err error) {
+	// onParentDeath comes when the thread that forked ends, and Go ends threads that
+	// it does not need: this one is kept until cmd has ended.
 	started, result := make(chan error), make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -171,7 +185,13 @@ func startProcess(cmd *exec.Cmd) (ended <-chan error, err error) {
 			result <- cmd.Wait()
 		}
 	}()
-	return result, <-started
+	if err := <-started; err != nil && id.namespace {
+		return nil, fmt.Errorf("%w (PostgreSQL does not run as root, and there are no user namespaces here: start this as an ordinary user, "+
+			"let others enter the folders above the data, or give a database URL)", err)
+	} else if err != nil {
+		return nil, err
+	}
+	return result, nil
 }
 
 // commandLine is empty when there is no such process, or it ended and its parent

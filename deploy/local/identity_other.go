@@ -30,16 +30,13 @@ func chooseIdentity(string) (identity, error) {
 
 func (identity) own(string) error { return nil }
 
-// prepare keeps Ctrl-C on a terminal from cmd: it ends when it is told to. Only
-// Linux also tells it that this process was killed; here the next start does.
-func (identity) prepare(cmd *exec.Cmd, _ syscall.Signal) {
+// start starts cmd and sends the result of its Wait. Ctrl-C on a terminal does not
+// reach cmd, so that it ends when it is told to. Nor does anything tell it that this
+// process was killed: only Linux can do that, here the next start stops it.
+func (identity) start(cmd *exec.Cmd, _ syscall.Signal) (ended <-chan error, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"} // no PGDATA and the like
-}
-
-// startProcess starts cmd and sends the result of its Wait.
-func startProcess(cmd *exec.Cmd) (ended <-chan error, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

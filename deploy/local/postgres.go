@@ -113,9 +113,6 @@ func StartPostgres(ctx context.Context, opts PostgresOptions) (_ *Postgres, err 
 }
 
 func (o PostgresOptions) withDefaults() (PostgresOptions, error) {
-	if o.DataDir == "" {
-		return o, errors.New("PostgreSQL needs a data folder")
-	}
 	if o.Database == "" {
 		o.Database = "billcenter"
 	}
@@ -126,8 +123,10 @@ func (o PostgresOptions) withDefaults() (PostgresOptions, error) {
 		o.Log = io.Discard
 	}
 	var err error
-	o.DataDir, err = resolveFolder(o.DataDir)
-	return o, err
+	if o.DataDir, err = resolveFolder(o.DataDir); err != nil {
+		return o, fmt.Errorf("PostgreSQL data: %w", err)
+	}
+	return o, nil
 }
 
 // makeSocketFolder prefers a place beside the data, where a killed run leaves
@@ -162,12 +161,11 @@ func (p *Postgres) launch(ctx context.Context) error {
 		args = append(args, "-c", name+"="+value)
 	}
 	cmd := exec.Command(p.binaries.path("postgres"), args...)
-	p.identity.prepare(cmd, syscall.SIGINT)
 	cmd.WaitDelay = 5 * time.Second
 	log := &tail{to: p.opts.Log}
 	cmd.Stdout, cmd.Stderr = log, log
 
-	ended, err := startProcess(cmd)
+	ended, err := p.identity.start(cmd, syscall.SIGINT)
 	if err != nil {
 		return fmt.Errorf("start PostgreSQL as %s: %w", p.identity, err)
 	}

@@ -51,12 +51,11 @@ func (p *Postgres) initdb(ctx context.Context, dir string) error {
 		args = append(args, "--no-sync")
 	}
 	cmd := exec.CommandContext(ctx, p.binaries.path("initdb"), args...)
-	p.identity.prepare(cmd, syscall.SIGKILL)
 	cmd.WaitDelay = 5 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 
-	ended, err := startProcess(cmd)
+	ended, err := p.identity.start(cmd, syscall.SIGKILL)
 	if err == nil {
 		err = <-ended
 	}
