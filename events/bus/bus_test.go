@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -93,3 +94,5 @@ func TestPublishPullAck(t *testing.T) {
 		t.Errorf("%d messages are left", got.Messages)
 	}
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

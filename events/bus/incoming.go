@@ -29,6 +29,11 @@ type Incoming struct {
 	settled atomic.Bool // acknowledged, returned or terminated
 }
 
+// ackTimeout bounds the wait for the confirmation of an acknowledgement. A
+// broker that was killed since the delivery may have forgotten it, and then
+// never answers.
+const ackTimeout = 5 * time.Second
+
 // ErrUnbound means that an Incoming did not come from a broker.
 var ErrUnbound = errors.New("the message has no broker to answer to")
 
@@ -78,6 +83,8 @@ func (in *Incoming) ackAndWait(ctx context.Context) error {
 	if in.settled.Load() {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
 	if _, err := in.nc.request(ctx, &nats.Msg{Subject: in.reply, Data: []byte("+ACK")}); err != nil {
 		return fmt.Errorf("acknowledge message %d of %s: %w", in.Sequence, in.Stream, err)
 	}

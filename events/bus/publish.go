@@ -25,6 +25,9 @@ const (
 
 	maxIDBytes     = 1024
 	maxTenantBytes = 32
+
+	// maxHeaderBytes is the broker's limit for all headers of a message.
+	maxHeaderBytes = 64 << 10
 )
 
 // An Outgoing is a message to be published.
@@ -125,6 +128,9 @@ func (b *Bus) prepare(index int, m Outgoing, check func(string) error) (*outgoin
 	msg := &nats.Msg{Subject: m.Subject, Header: header, Data: m.Data}
 	if limit := b.sizeLimit(m.Subject); msg.Size() > limit {
 		return nil, fmt.Errorf("%w: it has %d bytes with its headers, the limit is %d", ErrRefused, msg.Size(), limit)
+	}
+	if size := msg.Size() - len(msg.Subject) - len(msg.Data); size > maxHeaderBytes-batchHeaderBytes {
+		return nil, fmt.Errorf("%w: its headers have %d bytes, the limit is %d", ErrRefused, size, maxHeaderBytes-batchHeaderBytes)
 	}
 	return &outgoing{Msg: msg, index: index, id: m.ID}, nil
 }

@@ -40,7 +40,10 @@ func TestPublishRefusesWhatCouldNotBeReadBack(t *testing.T) {
 		{"an id with a line end", func(m *bus.Outgoing) { m.ID = "1\r\nNats-Rollup: all" }},
 		{"an id of 64 KiB", func(m *bus.Outgoing) { m.ID = strings.Repeat("1", 64<<10) }},
 		{"a header key that is no token", func(m *bus.Outgoing) { m.Header = map[string][]string{"a: b\r\nc": {"d"}} }},
-		{"more than the stream takes", func(m *bus.Outgoing) { m.Data = make([]byte, 512<<10) }},
+		{"headers of 64 KiB", func(m *bus.Outgoing) {
+			m.Header = map[string][]string{"a": {strings.Repeat("b", 64<<10-100)}}
+		}},
+		{"more than the stream takes", func(m *bus.Outgoing) { m.Data = make([]byte, 512<<10-100) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bad := good

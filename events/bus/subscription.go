@@ -16,10 +16,6 @@ const (
 	// pullRetry is the pause after a Pull that failed.
 	pullRetry = time.Second
 
-	// ackTimeout bounds the wait for a confirmation. A broker that was killed
-	// since the delivery may have forgotten it and never answers.
-	ackTimeout = 3 * time.Second
-
 	// maxPull keeps the batch of one Pull small enough to be handed out within
 	// AckWait.
 	maxPull = 256
@@ -159,9 +155,7 @@ func (f *flight) tend() {
 // not have been delivered to someone else. Acknowledging twice does no harm.
 func (f *flight) acknowledge() error {
 	for deadline := time.Now().Add(f.consumer.AckWait); ; {
-		ctx, cancel := context.WithTimeout(f.handling, ackTimeout)
-		err := f.in.ackAndWait(ctx)
-		cancel()
+		err := f.in.ackAndWait(f.handling)
 		if !errors.Is(err, ErrDisconnected) || time.Now().After(deadline) {
 			return err
 		}
