@@ -85,7 +85,8 @@ type Invitation struct {
 
 // Visit is who opened an activation page. Opening changes no state; it is recorded once per address for the funnel.
 type Visit struct {
-	Automated bool // the request looks like a mail scanner's, not a person's
+	Automated  bool // the request looks like a mail scanner's, not a person's
+	Unrecorded bool // only looking the link up: HEAD, or a form that comes back
 }
 
 // Credential is what a log-in is checked against.

@@ -165,6 +165,7 @@ CREATE TABLE sessions (
     tenant     text        NOT NULL,
     user_id    bigint      REFERENCES users, -- NULL: nobody logged in yet
     data       bytea       NOT NULL,
+    ended      boolean     NOT NULL DEFAULT false, -- logged out: the row bars a late request from saving it again
     expires_at timestamptz NOT NULL
 );
 CREATE INDEX sessions_of_user ON sessions (user_id);

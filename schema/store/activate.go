@@ -75,7 +75,7 @@ func (t *tx) opened(ctx context.Context, e *enrollmentRow, v enrollment.Visit) e
 	if v.Automated {
 		first = &e.OpenedByBot
 	}
-	if *first != nil {
+	if *first != nil || v.Unrecorded {
 		return nil
 	}
 	*first = &t.now

@@ -324,7 +324,7 @@ func (t *taking) invoices(ctx context.Context) error {
 			code_hash, code_folded_hash, code_key, code_expires_at,
 			invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra)
 		SELECT event, account, account_number, company_name, billing_email, locale, emailed_at,
-			code_hash, code_folded_hash, code_key, code_expires_at,
+			nullif(code_hash, ''), nullif(code_folded_hash, ''), code_key, code_expires_at, -- the driver writes a nil as an empty bytea
 			invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra
 		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
 			$8::bytea[], $9::bytea[], $10::text[], $11::timestamptz[],

@@ -157,7 +157,7 @@ func (t *tx) invoices(ctx context.Context, account int64) ([]enrollment.Invoice,
 // Session returns what a session keeps, false when there is none by that token's hash or its time is over.
 func (s *Store) Session(ctx context.Context, tokenHash string) (data []byte, found bool, err error) {
 	err = s.transact(ctx, "find a session", func(t *tx) error {
-		err := t.GetContext(ctx, &data, `SELECT data FROM sessions WHERE token_hash = $1 AND expires_at > $2`, tokenHash, t.now)
+		err := t.GetContext(ctx, &data, `SELECT data FROM sessions WHERE token_hash = $1 AND expires_at > $2 AND NOT ended`, tokenHash, t.now)
 		found = err == nil
 		if noRows(err) {
 			return nil
@@ -167,21 +167,22 @@ func (s *Store) Session(ctx context.Context, tokenHash string) (data []byte, fou
 	return data, found, err
 }
 
-// SaveSession keeps a session until a time; user 0 means that nobody logged in yet.
+// SaveSession keeps a session until a time; user 0 means that nobody logged in yet. A session that was ended stays so.
 func (s *Store) SaveSession(ctx context.Context, tokenHash, tenant string, user int64, data []byte, until time.Time) error {
 	return s.transact(ctx, "save a session", func(t *tx) error {
 		_, err := t.ExecContext(ctx, `
 			INSERT INTO sessions (token_hash, tenant, user_id, data, expires_at) VALUES ($1, $2, nullif($3::bigint, 0), $4, $5)
-			ON CONFLICT (token_hash) DO UPDATE SET user_id = excluded.user_id, data = excluded.data, expires_at = excluded.expires_at`,
+			ON CONFLICT (token_hash) DO UPDATE SET user_id = excluded.user_id, data = excluded.data, expires_at = excluded.expires_at
+			WHERE NOT sessions.ended`,
 			tokenHash, tenant, user, data, until)
 		return err
 	})
 }
 
-// EndSession forgets a session.
+// EndSession ends a session for good. The row stays until its time: a request under way must not bring the session back.
 func (s *Store) EndSession(ctx context.Context, tokenHash string) error {
 	return s.transact(ctx, "end a session", func(t *tx) error {
-		_, err := t.ExecContext(ctx, `DELETE FROM sessions WHERE token_hash = $1`, tokenHash)
+		_, err := t.ExecContext(ctx, `UPDATE sessions SET ended = true, data = '' WHERE token_hash = $1`, tokenHash)
 		return err
 	})
 }

@@ -350,7 +350,7 @@ func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Ref
 // continueWith lets the same person go on with a pending enrollment.
 func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enrollment.Refusal, error) {
 	r.admitted = enrollment.Admission{Enrollment: e.ID, Continued: true}
-	if r.RequestID != "" && r.RequestID == e.RequestID {
+	if r.RequestID != "" && r.RequestID == e.RequestID && r.Email == e.Email && r.Username.Key == e.UsernameKey {
 		return nil, nil
 	}
 	if r.Username.Key != e.UsernameKey {

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/producers/billing"
+)
+
+type eventsCommand struct {
+	List     eventsListCommand     `cmd:"" help:"List every event: name, type, subject."`
+	Sample   eventsSampleCommand   `cmd:"" help:"Print a valid event of a type, or many invoices for a load test."`
+	Validate eventsValidateCommand `cmd:"" help:"Check a file of events as they would be published: NDJSON or CSV."`
+}
+
+type eventsListCommand struct {
+	JSON bool `help:"Print for programs: an array." name:"json"`
+}
+
+// eventRow is one event as `events list --json` prints it.
+type eventRow struct {
+	Name    string      `json:"name"`
+	Type    events.Type `json:"type"`
+	Subject string      `json:"subject"`
+}
+
+func (c *eventsListCommand) Run(in *invocation) error {
+	var rows []eventRow
+	for _, d := range events.Catalog() {
+		rows = append(rows, eventRow{d.Name, d.Type, d.Subject("<tenant>")})
+	}
+	if c.JSON {
+		return printJSON(in.stdout, rows)
+	}
+	w := tabwriter.NewWriter(in.stdout, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Name, r.Type, r.Subject)
+	}
+	return w.Flush()
+}
+
+type eventsSampleCommand struct {
+	Type  string `arg:"" optional:"" help:"Name or CloudEvents type; default InvoiceEmailed." default:"InvoiceEmailed"`
+	Count int    `help:"Instead of the one sample: the data of that many InvoiceEmailed, one a line, with the oddities of a real billing run."`
+	Seed  uint64 `help:"The same seed makes the same events." default:"1"`
+}
+
+func (c *eventsSampleCommand) Run(in *invocation) error {
+	d, ok := events.DefinitionNamed(c.Type)
+	if !ok {
+		return &usageError{fmt.Errorf("%q is no event of the contract: see `billcenter events list`", c.Type)}
+	}
+	if c.Count == 0 {
+		_, err := in.stdout.Write(events.Sample(d))
+		return err
+	}
+	if c.Count < 0 || d.Name != "InvoiceEmailed" {
+		return &usageError{errors.New("--count: many samples are made of InvoiceEmailed only, at least 1")}
+	}
+	return billing.Generate(in.stdout, c.Count, c.Seed)
+}
+
+type eventsValidateCommand struct {
+	File   string `arg:"" help:"NDJSON or CSV; - for standard input."`
+	Tenant string `help:"Tenant whose billing system this is." default:"mongo"`
+	Format string `help:"Form of the file: ${enum}." enum:"auto,ndjson,csv" default:"auto"`
+	JSON   bool   `help:"Print for programs: the summary and all faults." name:"json"`
+}
+
+func (c *eventsValidateCommand) Run(in *invocation) error {
+	file, closeFile, err := openInput(in, c.File)
+	if err != nil {
+		return err
+	}
+	defer closeFile()
+	faults := []*billing.Fault{}
+	summary, err := billing.Publish(in, file, func(context.Context, []events.Encoded) error { return nil }, billing.Options{
+		Origin: billing.Origin{Tenant: c.Tenant, Source: events.Source(c.Tenant, "billing"), Format: formatOf(c.Format, c.File)},
+		DryRun: true,
+		OnFault: func(f *billing.Fault) {
+			if c.JSON {
+				faults = append(faults, f)
+			} else {
+				fmt.Fprintln(in.stdout, f)
+			}
+		},
+	})
+	if err != nil && !errors.As(err, new(*billing.InvalidError)) {
+		return err
+	}
+	if c.JSON {
+		if err := printJSON(in.stdout, struct {
+			billing.Summary
+			Faults []*billing.Fault `json:"faults"`
+		}{summary, faults}); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(in.stdout, "%d records: %d valid, %d invalid\n", summary.Read, summary.Read-summary.Invalid, summary.Invalid)
+	}
+	if summary.Invalid > 0 {
+		return &exit{exitFailed}
+	}
+	return nil
+}
