@@ -1,0 +1,393 @@
+package billing_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/producers/billing"
+)
+
+var mongo = billing.Origin{Tenant: "mongo", Source: "//mongo.billcenter.net/billing"}
+
+const (
+	bob = `{"accountNumber":"100482-7","companyName":"Bob's Building","billingEmail":"ap@bobsbuilding.example","emailedAt":"2026-11-20T08:00:00Z",` +
+		`"registrationCode":"7F3K-9QWD-M2XA","registrationCodeExpiresAt":"2027-01-04T08:00:00Z","locale":"en-US",` +
+		`"invoice":{"number":"INV-2026-11-100482","issuedOn":"2026-11-20","dueOn":"2026-12-20","currency":"USD","amountDueMinor":12345,"documentUrl":"https://billing.example/inv/1"}}`
+	ada    = `{"accountNumber":"000731-4","billingEmail":"ada@sakura.example","emailedAt":"2026-11-20T08:00:00Z","invoice":{"number":"INV-2"}}`
+	header = "accountNumber,companyName,billingEmail,emailedAt,registrationCode,registrationCodeExpiresAt,locale,invoice.number,invoice.issuedOn,invoice.dueOn,invoice.currency,invoice.amountDueMinor,invoice.documentUrl\n"
+	bobRow = `100482-7,Bob's Building,ap@bobsbuilding.example,2026-11-20T08:00:00Z,7F3K-9QWD-M2XA,2027-01-04T08:00:00Z,en-US,INV-2026-11-100482,2026-11-20,2026-12-20,USD,12345,https://billing.example/inv/1` + "\n"
+	adaRow = "000731-4,,ada@sakura.example,2026-11-20T08:00:00Z,,,,INV-2,,,,,\n"
+)
+
+func sample(t testing.TB, name string) []byte {
+	t.Helper()
+	def, ok := events.DefinitionNamed(name)
+	if !ok {
+		t.Fatalf("no message %s", name)
+	}
+	return events.Sample(def)
+}
+
+// read returns what a file holds: records, faults, and the error that ended it.
+func read(file string, from billing.Origin) (records []billing.Record, faults []*billing.Fault, err error) {
+	for record, err := range billing.Read(strings.NewReader(file), from) {
+		fault, ok := errors.AsType[*billing.Fault](err)
+		switch {
+		case ok:
+			faults = append(faults, fault)
+		case err != nil:
+			return records, faults, err
+		default:
+			records = append(records, record)
+		}
+	}
+	return records, faults, nil
+}
+
+// readAll returns the records of a file without faults.
+func readAll(t *testing.T, file string) []billing.Record {
+	t.Helper()
+	records, faults, err := read(file, mongo)
+	if err != nil || faults != nil {
+		t.Fatalf("%v %v", faults, err)
+	}
+	return records
+}
+
+// event decodes a record as the consumer of the stream does.
+func event(t *testing.T, r billing.Record) (events.Event, events.Message) {
+	t.Helper()
+	e, err := events.Decode(r.Event.Subject, r.Event.Header, r.Event.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Check(); err != nil {
+		t.Fatal(err)
+	}
+	m := e.Definition.New()
+	if err := json.Unmarshal(e.Data, m); err != nil {
+		t.Fatal(err)
+	}
+	return e, m
+}
+
+func TestEveryFormOfAFileSaysTheSame(t *testing.T) {
+	want := readAll(t, bob+"\n"+ada+"\n")
+	if len(want) != 2 {
+		t.Fatalf("%d records", len(want))
+	}
+	for _, tt := range []struct {
+		name, file string
+	}{
+		{"NDJSON without a last line break", bob + "\n" + ada},
+		{"NDJSON with CRLF", bob + "\r\n" + ada + "\r\n"},
+		{"NDJSON with a byte order mark", "\ufeff" + bob + "\n" + ada},
+		{"NDJSON with blank lines", "\n \n" + bob + "\n\r\n\t\n" + ada + "\n\n"},
+		{"NDJSON with names in another order", `{"invoice":{"number":"INV-2026-11-100482","issuedOn":"2026-11-20","dueOn":"2026-12-20","currency":"USD","amountDueMinor":12345,"documentUrl":"https://billing.example/inv/1"},` +
+			strings.TrimPrefix(bob[:strings.Index(bob, `"invoice"`)-1], "{") + "}\n" + ada},
+		{"NDJSON with blanks and escapes", strings.ReplaceAll(strings.ReplaceAll(bob, ":\"", " : \""), "ccountNumber", `\u0063countNumber`) + "\n" + ada},
+		{"objects over several lines", indent(t, bob) + "\n" + indent(t, ada)},
+		{"CSV", header + bobRow + adaRow},
+		{"CSV without a last line break", header + bobRow + strings.TrimSpace(adaRow)},
+		{"CSV with CRLF", strings.ReplaceAll(header+bobRow+adaRow, "\n", "\r\n")},
+		{"CSV with a byte order mark", "\ufeff" + header + bobRow + adaRow},
+		{"CSV with everything quoted", quoted(header + bobRow + adaRow)},
+		{"CSV with empty rows", "\n" + header + "\n" + bobRow + ",,,,,,,,,,,,\n" + adaRow + "\n"},
+		{"CSV with blanks in the header", strings.ReplaceAll(header, ",", " , ") + bobRow + adaRow},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := readAll(t, tt.file)
+			if len(got) != 2 {
+				t.Fatalf("%d records", len(got))
+			}
+			for i := range got {
+				if diff := cmp.Diff(want[i].Event, got[i].Event); diff != "" {
+					t.Error(diff)
+				}
+			}
+			if end := got[1].End; end < int64(len(tt.file)-3) || end > int64(len(tt.file)) {
+				t.Errorf("the last record ends at %d of %d", end, len(tt.file))
+			}
+		})
+	}
+}
+
+func TestBareDataBecomesAnEvent(t *testing.T) {
+	e, m := event(t, readAll(t, bob)[0])
+	emailed := m.(*events.InvoiceEmailed)
+	if e.Tenant != "mongo" || e.Source != mongo.Source || e.Subject != "100482-7" || !e.Time.Equal(emailed.EmailedAt) {
+		t.Errorf("%+v", e.Envelope)
+	}
+	if *emailed.Invoice.AmountDueMinor != 12345 || emailed.RegistrationCode != "7F3K-9QWD-M2XA" {
+		t.Errorf("%+v", emailed)
+	}
+	// Pinned: a new release must not publish under new ids what an old one has published.
+	if want := "14448bbba182afdd5cf1c131ffe0eca2"; e.ID != want {
+		t.Errorf("the id is %s, was %s", e.ID, want)
+	}
+}
+
+func TestTheDataAndTheTenantDecideTheID(t *testing.T) {
+	id := func(file, tenant string) string {
+		records, _, err := read(file, billing.Origin{Tenant: tenant, Source: mongo.Source})
+		if err != nil || len(records) != 1 {
+			t.Fatalf("%d records, %v", len(records), err)
+		}
+		return records[0].Event.MsgID
+	}
+	same := id(bob, "mongo")
+	for name, other := range map[string]string{
+		"another tenant":                        id(bob, "zeta"),
+		"another code":                          id(strings.Replace(bob, "M2XA", "M2XB", 1), "mongo"),
+		"another time":                          id(strings.Replace(bob, "08:00:00Z", "08:00:01Z", 1), "mongo"),
+		"another field that this build ignores": id(strings.Replace(bob, `"locale"`, `"taxMinor":1,"locale"`, 1), "mongo"),
+	} {
+		if other == same {
+			t.Errorf("%s has the same id", name)
+		}
+	}
+}
+
+func TestFieldsThatNobodyKnowsAreKept(t *testing.T) {
+	e, _ := event(t, readAll(t, strings.Replace(bob, `"number":`, `"taxMinor":1.50,"number":`, 1))[0])
+	if got := string(e.Unknown()["invoice.taxMinor"]); got != "1.50" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWholeEventsKeepWhatTheySay(t *testing.T) {
+	for _, name := range []string{"InvoiceEmailed", "AccountClosed", "PaymentMethodChanged"} {
+		for form, file := range map[string]string{"as printed": string(sample(t, name)), "on one line": string(events.Compact(sample(t, name)))} {
+			t.Run(name+" "+form, func(t *testing.T) {
+				record := readAll(t, file+"\n")[0]
+				if diff := cmp.Diff(string(events.Compact(sample(t, name))), string(record.Event.Body)); diff != "" {
+					t.Error(diff)
+				}
+				e, _ := event(t, record)
+				if record.Event.MsgID != e.Source+"#"+e.ID || record.Event.Subject != e.Definition.Subject("mongo") {
+					t.Errorf("%s on %s", record.Event.MsgID, record.Event.Subject)
+				}
+			})
+		}
+	}
+}
+
+func TestWholeEventsKeepExtensionsAndTrace(t *testing.T) {
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	file := strings.Replace(string(events.Compact(sample(t, "AccountClosed"))), `"data":`, `"billingrun":"7","tenant":"mongo","traceparent":"`+parent+`","data":`, 1)
+	record := readAll(t, file)[0]
+	e, _ := event(t, record)
+	if e.Extensions["billingrun"] != "7" || e.TraceParent != parent || record.Event.Header["traceparent"][0] != parent {
+		t.Errorf("%v %v", e.Extensions, record.Event.Header)
+	}
+}
+
+func TestRepeatedRecordsAreToldFromReusedIDs(t *testing.T) {
+	closed := string(events.Compact(sample(t, "AccountClosed")))
+	other := strings.Replace(closed, "Moved to another provider", "Bankrupt", 1)
+	records, faults, err := read(strings.Join([]string{bob, closed, bob, closed, other}, "\n"), mongo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var repeats []int
+	for _, r := range records {
+		repeats = append(repeats, r.Repeats)
+	}
+	if diff := cmp.Diff([]int{0, 0, 1, 2}, repeats); diff != "" {
+		t.Error(diff)
+	}
+	if len(faults) != 1 || faults[0].Line != 5 || faults[0].Kind != events.IDReused || !strings.Contains(faults[0].Why, "line 2") {
+		t.Errorf("%v", faults)
+	}
+}
+
+func TestFaultsNameLineFieldAndRemedy(t *testing.T) {
+	whole := string(events.Compact(sample(t, "InvoiceEmailed")))
+	in := func(s, old, new string) string {
+		if !strings.Contains(s, old) {
+			t.Fatalf("there is no %s", old)
+		}
+		return strings.Replace(s, old, new, 1)
+	}
+	for _, tt := range []struct {
+		name, file, want string
+	}{
+		{"bare data without an account number", ada + "\n" + in(bob, `"accountNumber":"100482-7",`, ""), "line 2: accountNumber is missing or empty"},
+		{"bare data with a bad date", in(bob, "2026-12-20", "2026-02-30"), "line 1: invoice.dueOn is not a date as YYYY-MM-DD between 2000 and 2100"},
+		{"a line after blank ones", "\n\n\r\n" + in(bob, "USD", "usd"), "line 4: invoice.currency is not an ISO 4217 code in capitals, such as USD"},
+		{"a line that is not JSON", ada + "\nhello\n" + bob, "line 2: is not a JSON object"},
+		{"a line that was cut short", bob[:200] + "\n" + ada, "line 1: registrationCodeExpiresAt ends too early"},
+		{"a line that was cut short between fields", bob[:len(bob)-2] + "\n" + ada, "line 1: invoice ends too early"},
+		{"two objects on a line", ada + bob, "line 1: has data after the JSON object"},
+		{"a name twice", in(bob, `"locale"`, `"companyName":"B","locale"`), "line 1: companyName appears twice"},
+		{"a name in capitals", in(bob, "accountNumber", "AccountNumber"), "line 1: accountNumber is spelled in other case"},
+		{"broken UTF-8", in(bob, "Bob", "B\xf6b"), "line 1: companyName is not valid UTF-8"},
+		{"a fault in an object over several lines", ada + "\n" + indent(t, in(bob, `:12345`, `:"12345"`)) + "\n" + ada, "line 2: invoice.amountDueMinor is a string, not an integer in range"},
+		{"a line of more than 1 MiB", in(bob, "Bob", strings.Repeat("B", 1<<20)) + "\n" + ada, "line 1: is longer than 1 MiB"},
+		{"an object over lines that never ends", "{\n" + strings.Repeat(" \"a\": \"b\",\n", 100_000) + ada, "line 1: is longer than 1 MiB"},
+		{"an event that the stream does not take", in(bob, `"locale"`, `"notes":"`+strings.Repeat("n", 600_000)+`","locale"`), "line 1: is larger than the 500 KiB"},
+		{"a whole event with another tenant", in(whole, `"data":{`, `"tenant":"zeta","data":{`), "line 1: tenant differs"},
+		{"a whole event without a specversion", in(whole, `"specversion":"1.0",`, ``), "line 1: specversion is missing"},
+		{"a whole event with bad data", in(whole, "ap@bobsbuilding.example", "ap@bobsbuilding.example, b@x"), "line 1: data.billingEmail is not one plain e-mail address"},
+		{"a whole event of a future version", in(whole, "emailed.v1", "emailed.v2"), "line 1: type is in a major version"},
+		{"a whole event of no known type", in(whole, "net.billcenter.invoice", "org.zeta.invoice"), "line 1: type is not one of the contract's"},
+		{"a fact of ours", string(events.Compact(sample(t, "Registered"))), "line 1: type is none of billing's own: net.billcenter.invoice.emailed.v1, net.billcenter.account.closed.v1, "},
+		{"mail work of ours", string(events.Compact(sample(t, "ActivationRequested"))), "line 1: type is none of billing's own"},
+		{"a whole event with a blank after its id", in(whole, `-mail-1"`, `-mail-1 "`), "line 1: id has blanks around it"},
+		{"a row with a missing cell", header + adaRow + bobRow[:20] + "\n", "line 3: does not have as many cells as the header has columns"},
+		{"a row with a quote in the wrong place", header + in(bobRow, "Bob's", `Bob"s`) + adaRow, "line 2: has a quote in the wrong place (line 2, byte 13)"},
+		{"a row with an amount in dollars", header + adaRow + in(bobRow, "12345", "123.45"), "line 3: invoice.amountDueMinor is not a whole number"},
+		{"a row in Latin-1", header + in(bobRow, "Bob", "B\xf6b"), "line 2: companyName is not valid UTF-8; save the file as UTF-8"},
+		{"a row without an address", header + in(adaRow, "ada@sakura.example", ""), "line 2: billingEmail is missing or empty"},
+		{"a row after a cell of two lines", header + in(bobRow, "Bob's Building", "\"Bob's\nBuilding\"") + in(adaRow, "INV-2", ""), "line 4: invoice.number is missing or empty"},
+		{"a row with a NUL", header + in(bobRow, "Bob", "B\x00b"), `line 2: companyName holds \u0000`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, faults, err := read(tt.file, mongo)
+			if err != nil || len(faults) == 0 {
+				t.Fatalf("no fault: %v", err)
+			}
+			at := slices.IndexFunc(faults, func(f *billing.Fault) bool { return strings.HasPrefix(f.Error(), tt.want) })
+			if at < 0 {
+				t.Fatalf("%v\nwant %q", faults, tt.want)
+			}
+			text := faults[at].Error()
+			for _, secret := range []string{"Bob", "ap@", "ada@", "100482-7", "000731", "7F3K", "12345", "123.45", "zeta", "hello"} {
+				if strings.Contains(strings.Replace(text, "12345 for 123.45 USD", "", 1), secret) {
+					t.Errorf("%q repeats a value", text)
+				}
+			}
+		})
+	}
+}
+
+func TestReadingGoesOnAfterAFault(t *testing.T) {
+	for name, file := range map[string]string{
+		"NDJSON": strings.Join([]string{bob, "{", "  \"a\":", ada, "]", `{"accountNumber":"`, indent(t, bob)[:90], strings.Replace(ada, "INV-2", "INV-3", 1)}, "\n"),
+		"CSV":    header + bobRow + "x\n" + adaRow + strings.Replace(adaRow, "ada@", "", 1) + strings.Replace(adaRow, "000731-4", `0"0`, 1) + strings.Replace(adaRow, "INV-2", "INV-3", 1),
+	} {
+		records, faults, err := read(file, mongo)
+		if err != nil || len(records) != 3 || len(faults) < 3 {
+			t.Errorf("%s: %d records, faults %v, error %v", name, len(records), faults, err)
+		}
+	}
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, want string
+	}{
+		{"an array", " [" + bob + "]", "the file is a JSON array; write one object a line: jq -c '.[]' FILE | billcenter publish -"},
+		{"UTF-16", "\xff\xfe{\x00", "the file is UTF-16; save it as UTF-8"},
+		{"gzip", "\x1f\x8b\x08", "the file is compressed"},
+		{"a mistyped column", strings.Replace(header, "billingEmail", "billingEMail", 1), "column 3 of the header has an unknown name; did you mean billingEmail?"},
+		{"a column with a letter too few", strings.Replace(header, "accountNumber", "acountNumber", 1), "did you mean accountNumber?"},
+		{"a column without its path", strings.Replace(header, "invoice.dueOn", "dueOn", 1), "did you mean invoice.dueOn?"},
+		{"a column with underscores", strings.Replace(header, "registrationCode,", "registration_code,", 1), "did you mean registrationCode?"},
+		{"a column of another system", strings.Replace(header, "locale", "priority", 1), "column 7 of the header has an unknown name; the first line names the columns, and they are accountNumber, companyName"},
+		{"no header", bobRow, "column 1 of the header has an unknown name; the first line names the columns"},
+		{"a column twice", strings.Replace(header, "companyName", "accountNumber", 1), "the header has the column accountNumber twice"},
+		{"a column that is missing", strings.Replace(header, "emailedAt,", "", 1), "the header has no column emailedAt"},
+		{"semicolons", strings.ReplaceAll(header, ",", ";"), "the header is not separated by commas"},
+		{"a quote that is never closed", header + bobRow + `"` + strings.Repeat(adaRow, 50_000), "the row after that of line 2 is longer than 1 MiB; is a quote not closed?"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := read(tt.file, mongo)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v\nwant %s", err, tt.want)
+			}
+			if err != nil && (strings.Contains(err.Error(), "7F3K") || strings.Contains(err.Error(), "priority")) {
+				t.Errorf("%v repeats what may be a value", err)
+			}
+		})
+	}
+}
+
+func TestAFileThatBreaksOffEndsTheReading(t *testing.T) {
+	broken := errors.New("disk on fire")
+	for name, file := range map[string]string{"NDJSON": strings.Repeat(bob+"\n", 5) + bob[:50], "CSV": header + strings.Repeat(bobRow, 5) + bobRow[:50]} {
+		var last error
+		n := 0
+		for _, err := range billing.Read(io.MultiReader(strings.NewReader(file), &failing{broken}), mongo) {
+			n, last = n+1, err
+		}
+		if n != 6 || !errors.Is(last, broken) {
+			t.Errorf("%s: %d records, then %v", name, n, last)
+		}
+	}
+}
+
+func TestAnEmptyFileHasNoRecords(t *testing.T) {
+	for _, file := range []string{"", "\ufeff", "\n\r\n \n", header} {
+		if records, faults, err := read(file, mongo); err != nil || len(records)+len(faults) != 0 {
+			t.Errorf("%q: %v %v %v", file, records, faults, err)
+		}
+	}
+}
+
+func TestTheFormatIsToldByTheNameOrTheContent(t *testing.T) {
+	for name, want := range map[string]billing.Format{
+		"-": billing.Auto, "run.csv": billing.CSV, "RUN.CSV": billing.CSV, "run.ndjson": billing.NDJSON, "run.jsonl": billing.NDJSON,
+		"event.json": billing.NDJSON, "run.2026": billing.Auto, "csv/run": billing.Auto,
+	} {
+		if got := billing.FormatOf(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if _, faults, err := read(header+bobRow, billing.Origin{Tenant: "mongo", Source: mongo.Source, Format: billing.NDJSON}); err != nil || len(faults) != 2 {
+		t.Errorf("a table was read as NDJSON: %v %v", faults, err)
+	}
+	if _, _, err := read(bob, billing.Origin{Tenant: "mongo", Source: mongo.Source, Format: billing.CSV}); err == nil {
+		t.Error("NDJSON was read as a table")
+	}
+}
+
+// A table has a column for each of InvoiceEmailed's fields.
+func TestColumnsAreTheFieldsOfInvoiceEmailed(t *testing.T) {
+	var fields []string
+	var walk func(of reflect.Type, path string)
+	walk = func(of reflect.Type, path string) {
+		for i := range of.NumField() {
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if name == "invoice" {
+				walk(of.Field(i).Type.Elem(), "invoice.")
+				continue
+			}
+			fields = append(fields, path+name)
+		}
+	}
+	walk(reflect.TypeFor[events.InvoiceEmailed](), "")
+	if diff := cmp.Diff(fields, billing.Columns()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+type failing struct{ err error }
+
+func (f *failing) Read([]byte) (int, error) { return 0, f.err }
+
+func indent(t *testing.T, object string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Indent(&b, []byte(object), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func quoted(table string) string {
+	var b strings.Builder
+	for line := range strings.Lines(table) {
+		b.WriteString(`"` + strings.ReplaceAll(strings.TrimSpace(line), ",", `","`) + "\"\n")
+	}
+	return b.String()
+}
