@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/producers/billing"
@@ -60,7 +61,7 @@ func (c *eventsSampleCommand) Run(in *invocation) error {
 	if c.Count < 0 || d.Name != "InvoiceEmailed" {
 		return &usageError{errors.New("--count: many samples are made of InvoiceEmailed only, at least 1")}
 	}
-	return billing.Generate(in.stdout, c.Count, c.Seed)
+	return billing.Generate(in.stdout, c.Count, c.Seed, time.Now())
 }
 
 type eventsValidateCommand struct {

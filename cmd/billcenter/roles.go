@@ -39,6 +39,7 @@ type parts struct {
 	smtp     mailer.RelayOptions
 	proxies  []netip.Prefix
 	portal   net.Listener
+	staff    net.Listener
 	log      *slog.Logger
 	registry *prometheus.Registry
 	metrics  *consumers.Metrics
@@ -128,7 +129,7 @@ func (p *parts) letterhead(id string) (mailer.Letterhead, bool) {
 		Name: t.Name, BaseURL: t.BaseURL, Color: t.Brand.Primary, From: netmail.Address{Name: t.Mail.FromName, Address: t.Mail.FromAddress},
 		ReplyTo: netmail.Address{Name: t.Name, Address: t.Support.Email},
 		Support: mailer.Support{Phone: strings.Join(t.Support.Phones, ", "), ShortCode: t.Support.ShortDial, Email: t.Support.Email, Hours: t.Support.Hours},
-		Zone:    t.Zone,
+		Zone:    t.TimeZone,
 	}, true
 }
 

@@ -2,15 +2,31 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/producers/billing"
-	"github.com/mongotel/billcenter/schema/tenants"
 )
 
-// sendSamples plays the billing system of a newcomer's machine: it e-mails this month's invoices and publishes their events.
-// It returns the customer to try the manual with.
-func sendSamples(ctx context.Context, p *parts, tenant *tenants.Tenant, r running, seed []byte) (*billing.Customer, error) {
-	return nil, fmt.Errorf("%s %v", time.Now(), tenant)
+// sampleTenant is whose billing run the demo plays.
+const sampleTenant = "mongo"
+
+// samples plays the billing system of a newcomer's machine: it e-mails this month's invoices and publishes their events. It
+// returns the customer to follow the manual with; nil without a demo.
+func (c *upCommand) samples(ctx context.Context, m *machine, r running) (*billing.Customer, error) {
+	tenant, ok := m.tenants.ByID(sampleTenant)
+	if c.NoDemo || !ok {
+		return nil, nil
+	}
+	customers, err := billing.SampleRun{
+		Tenant: tenant.ID, Source: events.Source(tenant.ID, "billing"), Ledger: filepath.Join(c.DataDir, "billing.json"),
+		Publish: publisherOn(m.bus), Telecom: tenant.Name, PortalURL: tenant.BaseURL,
+		SupportPhone: strings.Join(tenant.Support.Phones, ", "), SupportEmail: tenant.Support.Email, SMTPAddr: m.smtp.Address,
+	}.Send(ctx, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &customers[0], nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"github.com/mongotel/billcenter/consumers"
 	"github.com/mongotel/billcenter/consumers/mailer"
 	"github.com/mongotel/billcenter/deploy/local"
-	"github.com/mongotel/billcenter/producers/billing"
 	"github.com/mongotel/billcenter/schema"
 	"github.com/mongotel/billcenter/schema/keyring"
 	"github.com/mongotel/billcenter/schema/store"
@@ -262,37 +260,10 @@ func (c *upCommand) tell(ctx *invocation, m *machine, r running) error {
 	fmt.Fprintf(ctx.stdout, "  Broker    nats --server %s stream ls\n  Database  psql '%s'\n", r.NATS, r.Database)
 	fmt.Fprintf(ctx.stdout, "  Data      %s (delete it to start over)\n", c.DataDir)
 	if customer != nil {
-		fmt.Fprintf(ctx.stdout, "\nTo enroll: account number %s, registration code %s — or read the mail in the inbox.\n", customer.AccountNumber, customer.Code)
+		fmt.Fprintf(ctx.stdout, "\nTo enroll: account number %s, registration code %s — or read the mail in the inbox.\n", customer.AccountNumber, customer.RegistrationCode)
 	}
 	fmt.Fprintf(ctx.stdout, "Stop with Ctrl-C.\n")
 	return nil
-}
-
-// samples e-mails and publishes the sample invoices; nil without a demo.
-func (c *upCommand) samples(ctx context.Context, m *machine, r running) (*billing.Customer, error) {
-	tenant, ok := m.tenants.ByID("mongo")
-	if c.NoDemo || !ok {
-		return nil, nil
-	}
-	seed, err := sampleSeed(filepath.Join(c.DataDir, "samples.seed"))
-	if err != nil {
-		return nil, err
-	}
-	return sendSamples(ctx, m.parts, tenant, r, seed)
-}
-
-// sampleSeed keeps what the sample codes are made from, so that the next `up` on the same data shows the same ones.
-func sampleSeed(path string) ([]byte, error) {
-	seed, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		seed = make([]byte, 32)
-		rand.Read(seed)
-		err = os.WriteFile(path, seed, 0o600)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("seed of the samples: %w", err)
-	}
-	return seed, nil
 }
 
 // writeWhole writes a file so that a reader finds all of it or none.

@@ -163,7 +163,7 @@ func (r *Relay) Send(ctx context.Context, from, to string, message []byte) error
 		return notSent(Greeting, err)
 	}
 	defer c.Close()
-	c.SkipSMTPUTF8(true) // all addresses are ASCII, and the next relay on the way may know nothing else
+	c.SkipSMTPUTF8(false) // all addresses are ASCII, and the next relay on the way may know nothing else
 	if err := c.Hello(r.o.HelloName); err != nil {
 		return notSent(Greeting, err)
 	}

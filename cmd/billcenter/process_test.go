@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mongotel/billcenter/events/bus/bustest"
+)
+
+const actAsBillcenter = "BILLCENTER_TEST_ACTS_AS_MAIN" // set in child processes only
+
+// TestMain lets the test binary be the program itself, so that a test can kill it.
+func TestMain(m *testing.M) {
+	if os.Getenv(actAsBillcenter) != "" {
+		main()
+	}
+	bustest.Main(m)
+}
+
+// process is the program as a process of its own.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	out  bytes.Buffer
+	done chan error
+}
+
+// spawn starts the program; the test's end kills it.
+func spawn(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), done: make(chan error, 1)}
+	p.cmd.Env = append(os.Environ(), actAsBillcenter+"=1")
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	t.Cleanup(p.kill)
+	return p
+}
+
+// kill ends the process as a power cut does to a process.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	err := <-p.done
+	p.done <- err
+}
+
+// stop asks the process to end and expects it to do so well within the 20 seconds that it has.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case err := <-p.done:
+		p.done <- err
+		if err != nil {
+			p.t.Errorf("%v after SIGTERM: %v\n%s", p.cmd.Args[1:3], err, tail(p.out.String(), 20))
+		}
+	case <-time.After(25 * time.Second):
+		p.t.Fatalf("%v has not ended 25 s after SIGTERM", p.cmd.Args[1:3])
+	}
+}
+
+func (p *process) over() (bool, string) {
+	select {
+	case err := <-p.done:
+		p.done <- err
+		return true, fmt.Sprintf("%v: %s", err, p.out.String())
+	default:
+		return false, ""
+	}
+}
+
+// machineOf runs `up` as a process on a folder and fixed ports, so that it can be killed and started again.
+type machineOf struct {
+	*system
+	t    *testing.T
+	args []string
+	proc *process
+	n    int
+}
+
+func processUp(t *testing.T, flags ...string) *machineOf {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "billcenter-up-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	m := &machineOf{system: &system{dir: dir}, t: t}
+	m.args = append([]string{"up", "--data-dir", filepath.Join(dir, "data")}, flags...)
+	for _, f := range []string{"portal", "staff", "ops", "nats", "smtp", "inbox"} {
+		m.args = append(m.args, "--"+f+"-addr", freeAddr(t))
+	}
+	m.start()
+	return m
+}
+
+func (m *machineOf) start() {
+	m.t.Helper()
+	m.n++
+	ready := filepath.Join(m.dir, fmt.Sprintf("ready-%d.json", m.n))
+	m.proc = spawn(m.t, append(m.args, "--ready-file", ready)...)
+	m.wait(m.t, ready, m.proc.over)
+}
+
+func (m *machineOf) killAndStart() {
+	m.t.Helper()
+	m.proc.kill()
+	m.start()
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// command runs a command of the program against the system and returns what it printed.
+func (s *system) command(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), append(args, "--data-dir", filepath.Join(s.dir, "data")), strings.NewReader(""), &out, &errs)
+	if code != want {
+		t.Fatalf("billcenter %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out.String(), errs.String())
+	}
+	return out.String()
+}
+
+// decode reads what a command printed with --json.
+func decode[T any](t *testing.T, printed string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(printed), &v); err != nil {
+		t.Fatalf("%v in:\n%s", err, printed)
+	}
+	return v
+}
