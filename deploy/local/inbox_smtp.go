@@ -124,11 +124,15 @@ func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error {
 	return nil
 }
 
+// Rcpt refuses .invalid, which no mail server reaches (RFC 2606): a way to see what becomes of an undeliverable mail.
 func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if answer := s.inbox.currentFaults().AnswerRecipient; answer != nil {
 		if refusal := answer(s.from, to); refusal != nil {
 			return refusal
 		}
+	}
+	if strings.HasSuffix(strings.ToLower(to), ".invalid") {
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 2}, Message: "no such domain"}
 	}
 	s.to = append(s.to, to)
 	return nil
