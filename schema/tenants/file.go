@@ -44,6 +44,10 @@ func parse(name string, content []byte, adjust func(*tenantNode)) (*Directory, e
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return nil, fmt.Errorf(`%s:1: needs one YAML document with the key "tenants"`, name)
 	}
+	var plain plainness
+	if ast.Walk(&plain, file.Docs[0].Body); plain.mistake != nil {
+		return nil, located(name, plain.mistake)
+	}
 	var root fileNode
 	if err := yaml.NodeToValue(file.Docs[0].Body, &root, yaml.Strict()); err != nil {
 		return nil, located(name, err)
@@ -61,6 +65,20 @@ func parse(name string, content []byte, adjust func(*tenantNode)) (*Directory, e
 		return nil, err
 	}
 	return newDirectory(all), nil
+}
+
+// plainness finds anchors, aliases and tags. No tenant needs them, and the decoder panics on some.
+type plainness struct {
+	mistake *mistake
+}
+
+func (p *plainness) Visit(node ast.Node) ast.Visitor {
+	switch node.(type) {
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode:
+		p.mistake = &mistake{line: node.GetToken().Position.Line, what: "anchors (&), aliases (*), merges (<<) and tags (!) are not used here; write the value itself, in quotes if it begins so"}
+		return nil
+	}
+	return p
 }
 
 // fileNode and the other nodes are the file as it is written. All that they require is that the keys are known.

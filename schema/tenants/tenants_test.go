@@ -100,6 +100,10 @@ func TestAMistakeNamesItsLineKeyAndRemedy(t *testing.T) {
 		{"a list for a value", "    name: Mongotel", "    name: [Mongotel]", "tenants.yaml:3: expects a single value here"},
 		{"a value for a list", "    hosts: [mongo.billcenter.net, Bills.Mongotel.Com.]", "    hosts: mongo.billcenter.net", "tenants.yaml:4: "},
 
+		{"an anchor", "    name: Mongotel", "    name: &n Mongotel", "tenants.yaml:3: anchors (&)"},
+		{"an alias", "    name: Mongotel", "    name: *n", "tenants.yaml:3: "},
+		{"a tag", "    name: Mongotel", "    name: !!str Mongotel", "tenants.yaml:3: "},
+
 		{"no id", "  - id: mongo\n    name", "  - name", "tenants.yaml:2: id: is missing"},
 		{"an id in upper case", "  - id: mongo", "  - id: Mongo", `tenants.yaml:2: id: "Mongo" must be 1 to 32 of a-z, 0-9 and -`},
 		{"an id with a dot", "  - id: mongo", "  - id: mongo.1", `tenants.yaml:2: id: "mongo.1" must be`},
@@ -340,6 +344,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(sane))
 	f.Add([]byte("tenants: [{id: a, hosts: [a], brand: {primary: '#000'}}]"))
 	f.Add([]byte("tenants: &a [*a]"))
+	f.Add([]byte("tenants: !0 0000")) // a tag that the decoder panics on
 	f.Fuzz(func(t *testing.T, content []byte) {
 		d, err := tenants.Parse("f", content)
 		if (d == nil) != (err != nil) {
