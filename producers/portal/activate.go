@@ -1,0 +1,155 @@
+package portal
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/google/uuid"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// activatePage is the Body of the page on which a password is chosen.
+type activatePage struct {
+	Company, Username, Until string
+	Fields                   []field
+	Answer                   answer
+}
+
+// deadLinkPage is the Body of the page of a link that leads nowhere any more.
+type deadLinkPage struct {
+	Answer    answer
+	Renewable bool
+}
+
+// activateForm shows what the link leads to and changes nothing: mail scanners follow links. A visit is recorded once, and
+// none for HEAD, which no person sends.
+func (p *portal) activateForm(w http.ResponseWriter, r *http.Request) error {
+	visit := enrollment.Visit{
+		Automated:  automated(r, secure(tenantIn(r.Context()))),
+		Unrecorded: r.Method == http.MethodHead,
+	}
+	_, invitation, err := p.open(r, visit)
+	if err != nil {
+		return p.deadLink(w, r, err)
+	}
+	return p.showActivate(w, r, invitation, answer{Status: http.StatusOK})
+}
+
+// activate takes the password. A rejected one costs nothing: the link is consumed by the same transaction that stores the
+// password's hash.
+func (p *portal) activate(w http.ResponseWriter, r *http.Request) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	if f["renew"] == "1" {
+		return p.renew(w, r)
+	}
+	tenant := tenantIn(r.Context())
+	// Looked at before the password is, so that nobody's password manager keeps one that was refused.
+	link, invitation, err := p.open(r, enrollment.Visit{Unrecorded: true})
+	if err != nil {
+		return p.deadLink(w, r, err)
+	}
+	password := f.value(enrollment.FieldPassword)
+	var broken rules
+	broken.add(enrollment.CheckPassword(password, tenant.Policy.PasswordMin,
+		invitation.Username, string(invitation.Email), invitation.AccountNumber, tenant.Name))
+	if broken == nil && enrollment.NormalizePassword(password) != enrollment.NormalizePassword(f.value(enrollment.FieldConfirmation)) {
+		broken.add(&enrollment.Refusal{Reason: enrollment.PasswordMismatch, Field: enrollment.FieldConfirmation})
+	}
+	if broken != nil {
+		return p.showActivate(w, r, invitation, explain(tenant, broken...))
+	}
+	hash, err := p.passwords.hash(r.Context(), enrollment.NormalizePassword(password))
+	if err != nil {
+		return err
+	}
+	username, err := p.store.Activate(r.Context(), tenant.ID, link, hash)
+	if err != nil {
+		return p.deadLink(w, r, err)
+	}
+	if err := p.keepActivated(w, r, username); err != nil {
+		return err
+	}
+	p.throwAway(w, r, pendingNote)
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return nil
+}
+
+// renew starts over from a link whose time is up, at a person's wish and to the same address.
+func (p *portal) renew(w http.ResponseWriter, r *http.Request) error {
+	link, err := enrollment.ParseLink(r.PathValue("token"))
+	if err != nil {
+		return p.deadLink(w, r, err)
+	}
+	admission, err := p.store.Renew(r.Context(), tenantIn(r.Context()).ID, link, uuid.NewString())
+	if err != nil {
+		return p.deadLink(w, r, err)
+	}
+	if err := p.keepPending(w, r, admission.Enrollment); err != nil {
+		return err
+	}
+	return p.backToCheckEmail(w, r)
+}
+
+func (p *portal) open(r *http.Request, v enrollment.Visit) (enrollment.Signed, enrollment.Invitation, error) {
+	link, err := enrollment.ParseLink(r.PathValue("token"))
+	if err != nil {
+		return enrollment.Signed{}, enrollment.Invitation{}, err
+	}
+	invitation, err := p.store.Open(r.Context(), tenantIn(r.Context()).ID, link, v)
+	return link, invitation, err
+}
+
+func (p *portal) showActivate(w http.ResponseWriter, r *http.Request, i enrollment.Invitation, a answer) error {
+	tenant := tenantIn(r.Context())
+	a.Tenant = tenant
+	fields := []field{
+		{
+			Name: enrollment.FieldPassword, Label: "Password", Type: "password", Autocomplete: "new-password",
+			Hint: passwordHint(tenant.Policy.PasswordMin),
+		},
+		{Name: enrollment.FieldConfirmation, Label: "Password once more", Type: "password", Autocomplete: "new-password"},
+	}
+	return p.show(w, r, a.Status, view{
+		Name: "activate", Title: "Choose a password", Step: stepPassword, Problem: len(a.Problems) > 0,
+		Body: activatePage{
+			Company: i.CompanyName, Username: i.Username, Until: moment(tenant, i.ExpiresAt), Fields: fields, Answer: a.on(fields),
+		},
+	})
+}
+
+// deadLinkTitles tell the four dead ends apart at a glance.
+var deadLinkTitles = map[enrollment.Reason]string{
+	enrollment.LinkExpired:    "This link has expired",
+	enrollment.LinkSuperseded: "There is a newer link",
+	enrollment.LinkUsed:       "Your account is active already",
+	enrollment.LinkDamaged:    "This link is damaged",
+}
+
+// deadLink answers whatever else than a password form a link leads to.
+func (p *portal) deadLink(w http.ResponseWriter, r *http.Request, err error) error {
+	var refusal *enrollment.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	title, ok := deadLinkTitles[refusal.Reason]
+	if !ok {
+		title = "This link cannot be used"
+	}
+	a := explain(tenantIn(r.Context()), refusal)
+	if refusal.Reason == enrollment.UsernameTaken { // at a renewal: there is no form to take another one here
+		a.Actions = append([]action{signUpAgain}, a.Actions...)
+	}
+	a.writeHeader(w.Header())
+	return p.show(w, r, a.Status, view{
+		Name: "dead-link", Title: title,
+		Body: deadLinkPage{Answer: a, Renewable: refusal.Reason == enrollment.LinkExpired},
+	})
+}
+
+func passwordHint(least int) string {
+	return fmt.Sprintf("At least %d characters, of any kind. Four or five words in a row are easy to remember and hard to guess.", least)
+}

@@ -1,0 +1,176 @@
+package portal
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/tenants"
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed assets/portal.css
+var stylesheet []byte
+
+// pageNames are the files in pages/, layout aside.
+var pageNames = [...]string{
+	"home", "signup", "check-email", "activate", "dead-link", "login", "account", "help-code", "forgot-password", "message",
+}
+
+// The steps of an enrollment as the line above its pages shows them, from 1. Pages outside it have step 0.
+const (
+	stepSignUp = iota + 1
+	stepCheckEmail
+	stepPassword
+	stepLogIn
+)
+
+var stepNames = [...]string{"Sign up", "Check your e-mail", "Choose a password", "Log in"}
+
+// pages are the parsed templates by name.
+type pages map[string]*template.Template
+
+func parsePages() pages {
+	layout := template.Must(template.New("layout").Option("missingkey=error").Funcs(template.FuncMap{
+		"steps": func() []string { return stepNames[:] },
+		"inc":   func(i int) int { return i + 1 },
+		"money": money,
+		"day":   day,
+		"dial":  dial,
+		"web":   web,
+	}).ParseFS(pageFiles, "pages/layout.html"))
+	all := make(pages)
+	for _, name := range pageNames {
+		all[name] = template.Must(template.Must(layout.Clone()).ParseFS(pageFiles, "pages/"+name+".html"))
+	}
+	return all
+}
+
+// dial leaves of a written phone number what a tel: link may hold (RFC 3966).
+func dial(phone string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '+' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, phone)
+}
+
+// web returns an address that a page may link to: https, or nothing.
+func web(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return ""
+	}
+	return address
+}
+
+// view is what the layout shows around a page's own Body.
+type view struct {
+	Name     string // of the page
+	Title    string
+	Step     int
+	Problem  bool // something has to be put right: said first in the title
+	SignedIn bool
+	Tenant   *tenants.Tenant
+	Assets   string // changes with the style sheet
+	Body     any
+}
+
+// show renders a page. v.Name says which.
+func (p *portal) show(w http.ResponseWriter, r *http.Request, status int, v view) error {
+	v.Tenant, v.Assets = tenantIn(r.Context()), assetVersion()
+	v.SignedIn = p.signedIn(r)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if err := p.pages[v.Name].ExecuteTemplate(w, "layout", v); err != nil {
+		return fmt.Errorf("portal: render %s: %w", v.Name, err)
+	}
+	return nil
+}
+
+func assetVersion() string {
+	sum := sha256.Sum256(stylesheet)
+	return hex.EncodeToString(sum[:6])
+}
+
+// text is a page that says the same to everybody.
+func (p *portal) text(name, title string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		return p.show(w, r, http.StatusOK, view{Name: name, Title: title})
+	}
+}
+
+func (p *portal) home(w http.ResponseWriter, r *http.Request) error {
+	return p.show(w, r, http.StatusOK, view{Name: "home", Title: "Your bills, in one place"})
+}
+
+// field is one labelled input. Its Name is also its id, so that a message can lead to it.
+type field struct {
+	Name         enrollment.Field
+	Label        string
+	Hint         string
+	Mark         string // where it is in the drawing of the bill
+	Type         string
+	Class        string
+	Autocomplete string
+	Capitals     string // autocapitalize, for phones
+	Value        string // never a password
+	Message      string // what is wrong with the value
+}
+
+// DescribedBy lists the ids of the texts that belong to the input.
+func (f field) DescribedBy() string {
+	var ids []string
+	if f.Hint != "" {
+		ids = append(ids, string(f.Name)+"-hint")
+	}
+	if f.Message != "" {
+		ids = append(ids, string(f.Name)+"-error")
+	}
+	return strings.Join(ids, " ")
+}
+
+func (p *portal) stylesheet(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // its address changes with it
+	_, err := w.Write(stylesheet)
+	return err
+}
+
+// brandColors is the tenant's part of the style sheet; a route of its own, since the policy allows no inline style.
+func (p *portal) brandColors(w http.ResponseWriter, r *http.Request) error {
+	brand := tenantIn(r.Context()).Brand
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, err := fmt.Fprintf(w, ":root { --brand: %s; --on-brand: %s; --away: %s; }\n", brand.Primary, brand.OnPrimary, away(brand.OnPrimary))
+	return err
+}
+
+// away is what darkens or lightens a ground so that text in a color stays readable on it.
+func away(text string) string {
+	channels, err := strconv.ParseUint(strings.TrimPrefix(text, "#"), 16, 32)
+	if light := channels>>16+channels>>8&0xff+channels&0xff > 3*0x7f; err != nil || light {
+		return "#000000"
+	}
+	return "#ffffff"
+}
+
+func (p *portal) brandIcon(w http.ResponseWriter, r *http.Request) error {
+	brand := tenantIn(r.Context()).Brand
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="5" fill="%s"/>`+
+		`<g fill="none" stroke="%s" stroke-width="3.2"><path d="M7 15a10 10 0 0 1 10 10M7 7a18 18 0 0 1 18 18"/></g><circle cx="9.5" cy="22.5" r="3" fill="%[2]s"/></svg>`,
+		brand.Primary, brand.OnPrimary)
+	return err
+}

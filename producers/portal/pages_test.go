@@ -1,0 +1,211 @@
+package portal
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/store/storetest"
+)
+
+// reasons are all that explain has words for, with what else such a refusal carries.
+var reasons = []enrollment.Refusal{
+	{Reason: enrollment.NotRecognised},
+	{Reason: enrollment.CodeUsed},
+	{Reason: enrollment.CodeSuperseded, NewerSentOn: time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)},
+	{Reason: enrollment.CodeExpired},
+	{Reason: enrollment.CodeRetired},
+	{Reason: enrollment.AccountClosed},
+	{Reason: enrollment.UsernameTaken, Suggestions: []string{"Bob’sBuilding2", "Bob’sBuilding-billing"}},
+	{Reason: enrollment.TooManyTries, RetryAfter: 45 * time.Second},
+	{Reason: enrollment.TooSoon, RetryAfter: 20 * time.Second},
+	{Reason: enrollment.TooManyMails},
+	{Reason: enrollment.TooManyCorrections},
+	{Reason: enrollment.Missing, Field: enrollment.FieldAccountNumber},
+	{Reason: enrollment.TooLong, Field: enrollment.FieldEmail, Limit: 254},
+	{Reason: enrollment.TooShort, Field: enrollment.FieldUsername, Limit: 3},
+	{Reason: enrollment.BadCharacters, Field: enrollment.FieldCode},
+	{Reason: enrollment.HasSpaces, Field: enrollment.FieldUsername, Suggestions: []string{"BobBuilding"}},
+	{Reason: enrollment.MixedScripts, Field: enrollment.FieldUsername},
+	{Reason: enrollment.BadAddress, Field: enrollment.FieldEmail},
+	{Reason: enrollment.PasswordCommon, Field: enrollment.FieldPassword},
+	{Reason: enrollment.PasswordContext, Field: enrollment.FieldPassword},
+	{Reason: enrollment.PasswordMismatch, Field: enrollment.FieldConfirmation},
+	{Reason: enrollment.LinkExpired},
+	{Reason: enrollment.LinkSuperseded},
+	{Reason: enrollment.LinkUsed},
+	{Reason: enrollment.LinkDamaged},
+	{Reason: enrollment.LogInFailed},
+}
+
+// TestPages renders every page in every state that it can be in.
+func TestPages(t *testing.T) {
+	p := New(Options{Tenants: oneTenant(t), Keys: storetest.Ring(t), Log: discard()}).(*portal)
+	typed := form{
+		"request_id": "request-0001", "account_number": `100482-7"><evil>`, "registration_code": "7F3K-9QWD-M2XA",
+		"email": "ada@bobsbuilding.example", "username": "Bob’sBuilding", "password": "typed-secret", "password_confirmation": "typed-secret",
+	}
+	invitation := enrollment.Invitation{Username: "Bob’sBuilding", CompanyName: "Bob's <Building>", ExpiresAt: time.Now()}
+
+	scenes := map[string]handler{
+		"home":            p.home,
+		"help-code":       p.text("help-code", "The registration code does not work"),
+		"forgot-password": p.text("forgot-password", "Forgot your password?"),
+		"signup":          p.signUpForm,
+		"signup when the store is down": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showSignUp(w, r, typed, outage())
+		},
+		"activate": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showActivate(w, r, invitation, answer{Status: 200})
+		},
+		"login": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showLogIn(w, r, "", "", answer{Status: 200})
+		},
+		"login after the activation": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showLogIn(w, r, "Bob’sBuilding", "Your account is active.", answer{Status: 200})
+		},
+		"check-email without a sign-up": p.checkEmail,
+		"account without invoices": func(w http.ResponseWriter, r *http.Request) error {
+			return p.show(w, r, 200, view{Name: "account", Title: "Your account", Body: enrollment.Account{Username: "x"}})
+		},
+		"account": func(w http.ResponseWriter, r *http.Request) error {
+			return p.show(w, r, 200, view{Name: "account", Title: "Your account", Body: enrollment.Account{
+				Username: "x", Email: "ada@bobsbuilding.example", AccountNumber: "100482-7", CompanyName: "Bob's <Building>",
+				Invoices: []enrollment.Invoice{
+					{Number: "INV-1", IssuedOn: "2026-11-20", DueOn: "2026-12-20", Currency: "USD", AmountDueMinor: 12345, DocumentURL: "https://billing.example/inv/1"},
+					{Number: "INV-2", IssuedOn: "2026-10-20", DueOn: "2026-11-20", Currency: "JPY", AmountDueMinor: -5},
+					{Number: "INV-3", IssuedOn: "2026-10-20", DueOn: "2026-11-20", Currency: "USD", DocumentURL: "javascript:alert(1)"},
+				},
+			}})
+		},
+		"not found":    func(w http.ResponseWriter, r *http.Request) error { p.notFound(w, r); return nil },
+		"wrong method": func(w http.ResponseWriter, r *http.Request) error { p.wrongMethod(w, r); return nil },
+		"foreign":      func(w http.ResponseWriter, r *http.Request) error { p.foreign(w, r); return nil },
+		"unavailable":  func(w http.ResponseWriter, r *http.Request) error { p.unavailable(w, r); return nil },
+		"too large": func(w http.ResponseWriter, r *http.Request) error {
+			p.cannotRead(w, r, &unreadable{http.StatusRequestEntityTooLarge, ""})
+			return nil
+		},
+	}
+	for _, state := range enrollment.States {
+		for name, pending := range map[string]enrollment.Pending{
+			"at first": {MailsLeft: 5, CorrectionsLeft: 3, ResendAfter: time.Minute},
+			"later":    {MailsLeft: 1, CorrectionsLeft: 1, MailedAt: time.Now(), ExpiresAt: time.Now()},
+			"at last":  {MailedAt: time.Now(), ExpiresAt: time.Now()},
+		} {
+			pending.State, pending.Email, pending.Username, pending.CompanyName = state, "ada@bobsbuilding.example", "Bob’sBuilding", "Bob's <Building>"
+			scenes["check-email, "+string(state)+" "+name] = func(w http.ResponseWriter, r *http.Request) error {
+				body := p.pendingPage(r, pending, form{}, answer{})
+				return p.show(w, r, 200, view{Name: "check-email", Title: "Check your e-mail", Step: stepCheckEmail, Body: body})
+			}
+		}
+	}
+	for _, no := range reasons {
+		a := explain(mongo(t), &no)
+		scenes["signup, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.showSignUp(w, r, typed, a) }
+		scenes["activate, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.showActivate(w, r, invitation, a) }
+		scenes["login, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.showLogIn(w, r, "x", "", a) }
+		scenes["dead-link, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.deadLink(w, r, &no) }
+		scenes["message, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { p.refused(w, r, &no); return nil }
+		scenes["check-email, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error {
+			pending := enrollment.Pending{State: enrollment.Undeliverable, Email: "ada@bobsbuilding.example", CorrectionsLeft: 1}
+			return p.show(w, r, a.Status, view{Name: "check-email", Title: "x", Body: p.pendingPage(r, pending, typed, a)})
+		}
+	}
+
+	for name, scene := range scenes {
+		t.Run(name, func(t *testing.T) {
+			page := render(t, scene)
+			checkStructure(t, page.body.Bytes())
+			for _, secret := range []string{"typed-secret", "<evil>", "<Building>", "javascript:"} {
+				if strings.Contains(page.body.String(), secret) {
+					t.Errorf("page contains %s", secret)
+				}
+			}
+			for _, contact := range []string{"(718) 942-9990", "611", "helpdesk@mongotel.com"} {
+				if !strings.Contains(page.body.String(), contact) {
+					t.Errorf("page does not say %s", contact)
+				}
+			}
+		})
+	}
+}
+
+// render runs one page's handler for the tenant mongo.
+func render(t *testing.T, h handler) *answered {
+	t.Helper()
+	a := newAnswered(false)
+	r := httptest.NewRequest("GET", "/", nil)
+	if err := h(a, r.WithContext(context.WithValue(r.Context(), tenantKey{}, mongo(t)))); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestExplain holds each refusal against the actions that the design promises with it.
+func TestExplain(t *testing.T) {
+	for _, c := range []struct {
+		reason enrollment.Reason
+		status int
+		says   []string
+		leads  []string
+	}{
+		{enrollment.NotRecognised, 422, nil, []string{"/help/code", "/login"}},
+		{enrollment.CodeUsed, 422, []string{"has been used"}, []string{"/login", "/forgot-password"}},
+		{enrollment.CodeSuperseded, 422, []string{"November 20, 2026"}, []string{"/help/code"}}, // the tenant's evening, UTC's next day
+		{enrollment.CodeExpired, 422, []string{"expired"}, []string{"/help/code"}},
+		{enrollment.CodeRetired, 422, []string{"new code"}, []string{"/help/code"}},
+		{enrollment.UsernameTaken, 422, []string{"taken", "Bob’sBuilding2, Bob’sBuilding-billing"}, []string{"/login"}},
+		{enrollment.TooManyTries, 429, []string{"45 seconds", "Nothing is locked"}, []string{"/help/code"}},
+		{enrollment.TooSoon, 429, []string{"20 seconds"}, nil},
+		{enrollment.LinkExpired, 410, []string{"was not used up"}, []string{"/help/code", "/signup"}},
+		{enrollment.LinkSuperseded, 410, []string{"new address"}, []string{"/signup"}},
+		{enrollment.LinkUsed, 410, nil, []string{"/login", "/forgot-password"}},
+		{enrollment.LinkDamaged, 404, []string{"not complete"}, []string{"/signup"}},
+		{enrollment.LogInFailed, 422, nil, []string{"/forgot-password", "/signup"}},
+	} {
+		t.Run(string(c.reason), func(t *testing.T) {
+			for _, no := range reasons {
+				if no.Reason != c.reason {
+					continue
+				}
+				a := explain(mongo(t), &no)
+				if a.Status != c.status {
+					t.Errorf("status %d, want %d", a.Status, c.status)
+				}
+				for _, words := range c.says {
+					if !strings.Contains(a.Problems[0].Text, words) {
+						t.Errorf("%q does not say %q", a.Problems[0].Text, words)
+					}
+				}
+				var leads []string
+				for _, next := range a.Actions {
+					leads = append(leads, next.Link)
+				}
+				for _, link := range c.leads {
+					if !strings.Contains(strings.Join(leads, " "), link) {
+						t.Errorf("leads to %v, not to %s", leads, link)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestEveryRefusalHasItsOwnWords(t *testing.T) {
+	said := map[string]enrollment.Reason{}
+	for _, no := range reasons {
+		words := sentence(mongo(t), &no)
+		if strings.Contains(words, "was not accepted") {
+			t.Errorf("%s has no words of its own", no.Reason)
+		}
+		if other, twice := said[words]; twice {
+			t.Errorf("%s and %s say the same", no.Reason, other)
+		}
+		said[words] = no.Reason
+	}
+}

@@ -1,0 +1,46 @@
+package portal
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// Store is what the portal asks of the database. Each method is one transaction. A *enrollment.Refusal is an answer for
+// the customer; enrollment.ErrUnknown means that the tenant has no such row; any other error is an outage, after which
+// nothing was changed.
+type Store interface {
+	// Register reserves the code and asks for the activation mail. The same RequestID again is the same request.
+	Register(ctx context.Context, a enrollment.Application) (enrollment.Admission, error)
+	// Pending is what the check-your-email page shows; ErrUnknown.
+	Pending(ctx context.Context, tenant string, id enrollment.ID) (enrollment.Pending, error)
+	// Resend asks for the mail again; refuses TooSoon, TooManyMails, LinkUsed, LinkExpired.
+	Resend(ctx context.Context, tenant string, id enrollment.ID, requestID string) error
+	// CorrectAddress makes links to the old address dead; refuses TooManyCorrections, LinkUsed, LinkExpired.
+	CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, requestID string) error
+
+	// Open says what a link leads to and changes no state; refuses LinkExpired, LinkSuperseded, LinkUsed, LinkDamaged.
+	Open(ctx context.Context, tenant string, link enrollment.Signed, v enrollment.Visit) (enrollment.Invitation, error)
+	// Activate consumes the code; of any number at once one wins, the others are refused like Open.
+	Activate(ctx context.Context, tenant string, link enrollment.Signed, passwordHash string) (username string, err error)
+	// Renew takes a genuine but expired link for a new enrollment and a new mail, if code and username are still free.
+	Renew(ctx context.Context, tenant string, link enrollment.Signed, requestID string) (enrollment.Admission, error)
+
+	// AttemptLogIn counts the try before the password is compared; refuses TooManyTries. A username that nobody has gives
+	// the zero Credential.
+	AttemptLogIn(ctx context.Context, tenant, usernameKey string, source netip.Addr) (enrollment.Credential, error)
+	// SignIn forgets the tries after the right password.
+	SignIn(ctx context.Context, tenant string, user int64, source netip.Addr) error
+	// Account is what a signed-in customer sees; ErrUnknown when the user is gone.
+	Account(ctx context.Context, tenant string, user int64) (enrollment.Account, error)
+	// ViewInvoices records that an invoice was seen.
+	ViewInvoices(ctx context.Context, tenant string, user int64) error
+
+	// Session, SaveSession and EndSession keep sessions under a hash of their token. A session that ended stays ended:
+	// saving it once more, which a request under way at log-out does, changes nothing.
+	Session(ctx context.Context, tokenHash string) (data []byte, found bool, err error)
+	SaveSession(ctx context.Context, tokenHash, tenant string, user int64, data []byte, until time.Time) error
+	EndSession(ctx context.Context, tokenHash string) error
+}
