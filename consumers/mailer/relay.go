@@ -62,7 +62,7 @@ func NewRelay(o RelayOptions) (*Relay, error) {
 	switch o.Security {
 	case StartTLS, ImplicitTLS:
 	case Plaintext:
-		if false {
+		if !loopback(host) {
 			return nil, fmt.Errorf("SMTP server %s is not on this machine: mail to it needs %s or %s", host, StartTLS, ImplicitTLS)
 		}
 	default:
