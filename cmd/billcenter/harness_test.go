@@ -64,7 +64,7 @@ func start(t *testing.T, flags ...string) *system {
 		}
 		if t.Failed() {
 			logged, _ := os.ReadFile(filepath.Join(dir, "data", "billcenter.log"))
-			t.Logf("log:\n%s", tail(string(logged), 60))
+			t.Logf("log:\n%s", tail(withoutRequests(string(logged)), 30))
 		}
 	})
 	s.wait(t, ready, func() (bool, string) {
@@ -77,6 +77,17 @@ func start(t *testing.T, flags ...string) *system {
 		}
 	})
 	return s
+}
+
+// withoutRequests leaves out what the pages were asked for and what Postgres says about itself.
+func withoutRequests(log string) string {
+	var kept []string
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "portal: request") && !strings.Contains(line, `"part":"postgres"`) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
 }
 
 func tail(text string, lines int) string {
@@ -443,4 +454,13 @@ func enclosing(n *html.Node, tag string) *html.Node {
 		}
 	}
 	return nil
+}
+
+func mustParse(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }

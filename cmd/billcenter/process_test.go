@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mongotel/billcenter/deploy/local"
+	"github.com/mongotel/billcenter/events/bus"
 	"github.com/mongotel/billcenter/events/bus/bustest"
 )
 
@@ -153,4 +157,89 @@ func decode[T any](t *testing.T, printed string) T {
 		t.Fatalf("%v in:\n%s", err, printed)
 	}
 	return v
+}
+
+// roles are the system as separate processes, on a broker, a database and an inbox that outlive them.
+type roles struct {
+	*system
+	t      *testing.T
+	broker *bustest.Broker
+	mails  inbox
+	roles  map[string]*process
+	flags  []string
+	portal string
+}
+
+func startRoles(t *testing.T) *roles {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "billcenter-run-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	w := &roles{t: t, roles: map[string]*process{}, portal: freeAddr(t)}
+	w.broker = bustest.StartConfig(t, bustest.Config{Process: true, Topology: bus.Topology{}})
+	pg, err := local.StartPostgres(t.Context(), local.PostgresOptions{DataDir: filepath.Join(dir, "postgres")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pg.Stop() })
+	sink, err := local.StartInbox(local.InboxOptions{Folder: filepath.Join(dir, "inbox")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sink.Stop(context.Background()) })
+	w.mails = inbox{"http://" + sink.HTTPAddr()}
+	w.system = &system{dir: dir, running: running{Portal: "http://" + w.portal, NATS: w.broker.URL, Database: pg.URL("")}, inbox: w.mails}
+	ring := filepath.Join(dir, "keyring.json")
+	w.flags = []string{"--database-url", pg.URL(""), "--nats-url", w.broker.URL, "--key-ring", ring, "--data-dir", dir, "--portal-url", w.Portal}
+
+	// Nobody works before the setting-up was done.
+	var errs bytes.Buffer
+	if code := run(t.Context(), append([]string{"run", "codes", "--ops-addr", "127.0.0.1:0"}, w.flags...), nil, &errs, &errs); code == 0 || !strings.Contains(errs.String(), "key") {
+		t.Fatalf("run without a key ring: exit %d\n%s", code, errs.String())
+	}
+	w.command(t, 0, append([]string{"migrate", "--new-key-ring", ring}, w.flags[:4]...)...)
+	w.flags = append(w.flags, "--smtp-addr", sink.SMTPAddr(), "--smtp-security", "none", "--portal-addr", w.portal)
+	for _, name := range []string{"portal", "codes", "mailer", "progress", "deadlines", "relay"} {
+		w.role(name)
+	}
+	return w
+}
+
+// role starts a role and waits until it is ready.
+func (w *roles) role(name string) {
+	w.t.Helper()
+	ops := freeAddr(w.t)
+	p := spawn(w.t, append([]string{"run", name, "--ops-addr", ops}, w.flags...)...)
+	w.roles[name] = p
+	eventually(w.t, "role "+name, func() error {
+		if over, why := p.over(); over {
+			w.t.Fatalf("role %s: %s", name, why)
+		}
+		r, err := http.Get("http://" + ops + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		if r.StatusCode != http.StatusOK {
+			return fmt.Errorf("readyz: %s", r.Status)
+		}
+		return nil
+	})
+}
+
+// publishOne publishes one invoice mail and waits until its code is stored.
+func (w *roles) publishOne(t *testing.T) (account, code string) {
+	t.Helper()
+	file := filepath.Join(w.dir, "one.ndjson")
+	if err := os.WriteFile(file, fmt.Appendf(nil, foreignData+"\n", 1, 1, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.command(t, 0, "publish", file, "--nats-url", w.NATS)
+	eventually(t, "the stored code", func() error { return exactly(w.db(t), 1, `SELECT count(*) FROM invoice_emails`) })
+	return "77-1", "QWER-TYUP-0001"
 }

@@ -39,10 +39,10 @@ func TestACustomerEnrolls(t *testing.T) {
 	page.is(http.StatusOK, "/account").says(account).says("INV-")
 
 	// Nobody enrolls twice with one code, and a used link says so.
-	bob.get(link).is(http.StatusOK, link).says("log in")
+	bob.get(link).is(http.StatusGone, link).says("log in")
 	up.visitor(t).fill("/signup", fields{
 		"account_number": account, "registration_code": code, "email": "eve@example.com", "username": "eve.builds",
-	}).is(http.StatusUnprocessableEntity, "/signup").says("already")
+	}).is(http.StatusUnprocessableEntity, "/signup").says("has been used")
 
 	// Every step became a fact, in order.
 	up.facts(t, "invited", "registered", "activation-mailed", "activation-opened", "activated", "signed-in", "invoice-viewed")
@@ -55,7 +55,7 @@ func TestAnUndeliverableAddressIsCorrected(t *testing.T) {
 
 	bob := up.visitor(t)
 	bob.fill("/signup", fields{"account_number": account, "registration_code": code, "email": "bob@bobsbuilding.invalid", "username": "bobby"})
-	bob.eventually("/signup/check-email", "could not be delivered")
+	bob.eventually("/signup/check-email", "did not reach you")
 	bob.fill("/signup/email", fields{"email": "bob@bobsbuilding.example"}).is(http.StatusOK, "/signup/check-email")
 
 	link := up.inbox.expect(t, "bob@bobsbuilding.example").link(t)
@@ -70,10 +70,10 @@ func TestAnExpiredEnrollmentReleasesCodeAndName(t *testing.T) {
 	bob := up.visitor(t)
 	bob.fill("/signup", sign).is(http.StatusOK, "/signup/check-email")
 	link := up.inbox.expect(t, "bob@bobsbuilding.example").link(t)
-	bob.eventually("/signup/check-email", "sent")
+	bob.eventually("/signup/check-email", "We sent it")
 
 	up.pass(t, 73*time.Hour)
-	bob.get(link).is(http.StatusOK, link).says("expired")
+	bob.get(link).is(http.StatusGone, link).says("expired")
 	up.facts(t, "expired")
 
 	ann := up.visitor(t)
