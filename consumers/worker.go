@@ -63,7 +63,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 
 	ended := make(chan error, 1)
-	// The router must not end with ctx: it would cancel what is in flight instead of draining it.
+	// The router must not end with ctx: Close is what waits for messages in flight, and tells when that took too long.
 	go func() { ended <- router.Run(context.WithoutCancel(ctx)) }()
 	select {
 	case err := <-ended:

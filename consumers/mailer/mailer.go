@@ -128,7 +128,7 @@ func (m *Mailer) ActivationRequested(ctx context.Context, e events.Event, r even
 	if err != nil || outcome == nil {
 		return err
 	}
-	return m.report(ctx, e, mail, base, *outcome)
+	return m.report(ctx, e, mail, *outcome)
 }
 
 // EnrollmentNoticeRequested tells the billing address of record that its account was enrolled. No fact follows.
@@ -285,7 +285,7 @@ func (m *Mailer) release(ctx context.Context, mail enrollment.Mail, no *NotSent)
 }
 
 // report publishes the outcome. A redelivery comes here again with the ledger's answer and repeats the same event.
-func (m *Mailer) report(ctx context.Context, cause events.Event, mail enrollment.Mail, base *url.URL, o enrollment.MailOutcome) error {
+func (m *Mailer) report(ctx context.Context, cause events.Event, mail enrollment.Mail, o enrollment.MailOutcome) error {
 	fact := events.Fact{
 		AccountRef:   o.AccountRef,
 		EnrollmentID: mail.Enrollment.String(),
@@ -303,7 +303,7 @@ func (m *Mailer) report(ctx context.Context, cause events.Event, mail enrollment
 	if !o.Accepted {
 		message = events.ActivationMailFailed{Fact: fact, Generation: mail.Generation, SMTPStatus: o.SMTPStatus}
 	}
-	envelope := consumers.Following(cause, "mail outcome", "//"+base.Host+"/mailer", fact.EnrollmentID, o.At)
+	envelope := consumers.Following(cause, "mail outcome", events.Source(mail.Tenant, "mailer"), fact.EnrollmentID, o.At)
 	encoded, err := events.Encode(mail.Tenant, envelope, message)
 	if err != nil {
 		// %v: a fault in what we say is ours, and must not pass for one in what we were asked.

@@ -217,7 +217,6 @@ func TestHowAMailFails(t *testing.T) {
 		{"it hangs up at once", script{"": hangUp}, temporary, mailer.Greeting, 0, ""},
 		{"it never greets", script{"": stall}, temporary, mailer.Greeting, 0, ""},
 		{"it is no SMTP server", script{"": "ada@bobsbuilding.example"}, temporary, mailer.Greeting, 0, ""},
-		{"its greeting never ends", script{"": strings.Repeat("220-"+strings.Repeat("x", 1000)+"\n", 1000)}, temporary, mailer.Greeting, 0, ""},
 		{"it does not like our name", script{"EHLO": "550 no", "HELO": "550 no"}, temporary, mailer.Greeting, 550, ""},
 		{"it wants a log-in", script{"MAIL": "530 5.7.0 Authentication required"}, config, mailer.Sender, 530, "5.7.0"},
 		{"the sender is refused for good", script{"MAIL": "550 5.7.1 not you"}, final, mailer.Sender, 550, "5.7.1"},
@@ -263,6 +262,14 @@ func TestHowAMailFails(t *testing.T) {
 				t.Errorf("got %s %d %q, want %s %d %q", no.Phase, no.Code, no.Enhanced, tt.phase, tt.code, tt.status)
 			}
 		})
+	}
+}
+
+func TestARelayCannotFillOurMemory(t *testing.T) {
+	s := serve(t, &server{script: usual(script{"": strings.Repeat("220-"+strings.Repeat("x", 1000)+"\n", 1000)})})
+	err := send(t, relay(t, mailer.RelayOptions{Address: s.addr, Security: mailer.Plaintext}))
+	if err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("err = %v", err)
 	}
 }
 
@@ -388,6 +395,26 @@ func TestLoggingIn(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestACheckGoesAsFarAsTheLogIn(t *testing.T) {
+	login := script{"EHLO": "250-relay.example\n250 AUTH PLAIN", "AUTH": "235 2.7.0 in"}
+	s := serve(t, &server{script: usual(login)})
+	o := mailer.RelayOptions{Address: s.addr, Security: mailer.Plaintext, Username: "billcenter", Password: "open sesame"}
+	if err := relay(t, o).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for len(s.heard) > 0 {
+		if line := <-s.heard; strings.HasPrefix(line, "MAIL") {
+			t.Errorf("it went on: %s", line)
+		}
+	}
+
+	login["AUTH"] = "535 5.7.8 no"
+	o.Address = serve(t, &server{script: usual(login)}).addr
+	if no, ok := errors.AsType[*mailer.NotSent](relay(t, o).Check(t.Context())); !ok || !no.Misconfigured() {
+		t.Errorf("with a wrong password: err = %v, want misconfigured", no)
 	}
 }
 
