@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,33 @@ func TestReplayBringsTheMessageBackAsItWas(t *testing.T) {
 		}
 		if err := b.Replay(t.Context(), id); !errors.Is(err, bus.ErrNoDeadLetter) {
 			t.Errorf("replayed twice: %v", err)
+		}
+	}
+}
+
+func TestReplayOfAMessageWithoutAUsableID(t *testing.T) {
+	b := bustest.Start(t).Bus
+	conn, _ := b.Raw()
+	for i, id := range []string{"", "\x01", strings.Repeat("x", 2000)} {
+		_, err := conn.RequestMsg(&nats.Msg{
+			Subject: "billing.mongo.invoice.emailed", Data: []byte("x"), Header: nats.Header{"Nats-Msg-Id": {id}},
+		}, 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := pull(t, b, bus.ConsumerCodes, 1)[0]
+		if err := b.Bury(t.Context(), in, malformed); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Replay(t.Context(), uint64(i+1)); err != nil {
+			t.Fatal(err)
+		}
+		again := pull(t, b, bus.ConsumerCodes, 1)
+		if want := fmt.Sprintf("BILLING#%d#replay#%d", in.Sequence, i+1); again[0].ID() != want {
+			t.Errorf("got id %q, want %q", again[0].ID(), want)
+		}
+		if err := bus.AckAll(t.Context(), again); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

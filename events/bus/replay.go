@@ -101,10 +101,13 @@ const replayMark = "#replay#"
 // replayID carries the letter's number, so that an event that dies and is
 // replayed again gets another one.
 func replayID(header map[string][]string, l DeadLetter) string {
-	first := Incoming{Header: header, Stream: l.Stream, Sequence: l.Sequence}
-	base, _, _ := strings.Cut(first.ID(), replayMark)
-	suffix := fmt.Sprintf("%s%d", replayMark, l.ID)
-	return shorten(base, maxIDBytes-len(suffix)) + suffix
+	original := Incoming{Header: header, Stream: l.Stream, Sequence: l.Sequence}
+	base, _, _ := strings.Cut(original.ID(), replayMark)
+	id := fmt.Sprintf("%s%s%d", base, replayMark, l.ID)
+	if validID(id) != nil { // one that we would not have published
+		return fmt.Sprintf("%s#%d%s%d", l.Stream, l.Sequence, replayMark, l.ID)
+	}
+	return id
 }
 
 // Drop deletes a dead letter. Its original is lost then.

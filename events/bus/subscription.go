@@ -36,13 +36,16 @@ func (s *subscription) run() {
 	var inFlight sync.WaitGroup
 	drained := make(chan struct{}) // closed when the time to finish is up
 	for s.takeSlot() {
-		batch := s.pull(1 + s.takeFreeSlots())
-		for _, in := range batch {
+		var flights []*flight
+		for _, in := range s.pull(1 + s.takeFreeSlots()) {
 			f := s.begin(in, drained)
+			flights = append(flights, f)
 			inFlight.Go(func() {
 				f.tend()
 				<-s.slots
 			})
+		}
+		for _, f := range flights {
 			s.handOut(f)
 		}
 	}
