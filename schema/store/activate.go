@@ -39,7 +39,7 @@ func (t *tx) follow(ctx context.Context, tenant string, link enrollment.Signed) 
 	var address enrollment.Address
 	err := t.GetContext(ctx, &address, `
 		SELECT a.address FROM enrollment_addresses AS a JOIN enrollments AS e ON e.id = a.enrollment
-		WHERE e.id = $1 AND e.tenant = $2 AND a.generation = $3`, link.Enrollment, tenant, int64(link.Generation))
+		WHERE e.id = $1 AND e.tenant = $2 AND a.generation = $3::bigint`, link.Enrollment, tenant, int64(link.Generation))
 	if noRows(err) {
 		return nil, damaged, nil
 	}
@@ -60,11 +60,9 @@ func (t *tx) follow(ctx context.Context, tenant string, link enrollment.Signed) 
 	switch {
 	case e.State == enrollment.Activated:
 		return e, &enrollment.Refusal{Reason: enrollment.LinkUsed}, nil
-	case e.State.Final() || e.due(t.now):
-		return e, &enrollment.Refusal{Reason: enrollment.LinkExpired}, nil
-	case e.Generation != link.Generation:
+	case e.Generation != link.Generation: // before LinkExpired, which offers a new mail
 		return e, &enrollment.Refusal{Reason: enrollment.LinkSuperseded}, nil
-	case e.State == enrollment.Undeliverable:
+	case e.State.Final() || e.due(t.now) || e.State == enrollment.Undeliverable:
 		return e, &enrollment.Refusal{Reason: enrollment.LinkExpired}, nil
 	}
 	return e, nil, nil
@@ -142,8 +140,9 @@ func (s *Store) Activate(ctx context.Context, tenant string, link enrollment.Sig
 }
 
 // Renew begins a new enrollment for the holder of a genuine link whose time ran out: the same account, code, address and
-// username, when the code is still good and the name still free. Refusals: those of Open but LinkExpired, those of a code,
-// UsernameTaken, and LinkExpired when the same link was renewed before and that ran out, too.
+// username, when the code is still good and the name still free. A link that was renewed before, or that still works, gives
+// the enrollment that is pending. Refusals: those of Open, LinkExpired only for a cancelled enrollment, those of a code, and
+// UsernameTaken.
 func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed, requestID string) (enrollment.Admission, error) {
 	var admitted enrollment.Admission
 	err := s.answer(ctx, "renew an enrollment", func(t *tx) (*enrollment.Refusal, error) {
@@ -151,11 +150,11 @@ func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed
 		if err != nil {
 			return nil, err
 		}
-		if no == nil { // it still works: the same person, one more mail if it is time
+		if no == nil { // it still works: there is nothing to renew
 			admitted = enrollment.Admission{Enrollment: e.ID, Continued: true}
 			return nil, nil
 		}
-		if no.Reason != enrollment.LinkExpired || e.State == enrollment.Cancelled || e.Generation != link.Generation {
+		if no.Reason != enrollment.LinkExpired || e.State == enrollment.Cancelled {
 			return no, nil
 		}
 		if e.State.Live() {

@@ -43,6 +43,8 @@ type item struct {
 	events.Received
 	number      string // account number as billing wrote it
 	key         string
+	exactCode   string // the code's forms; empty: the mail had no box
+	foldedCode  string
 	fingerprint []byte
 	row         int64 // in the inbox; 0: not (yet) kept by this transaction
 	account     int64
@@ -82,6 +84,12 @@ func (t *taking) prepare(r events.Received) item {
 		return it
 	}
 	it.key = key
+	if m, ok := r.Message.(events.InvoiceEmailed); ok && m.RegistrationCode != "" {
+		if it.exactCode, it.foldedCode, err = enrollment.CodeForms(enrollment.Secret(m.RegistrationCode)); err != nil {
+			it.receipt.Fault = &events.Malformed{Fault: events.FieldInvalid, Field: "data.registrationCode", Why: "is not a registration code: " + err.Error()}
+			return it
+		}
+	}
 	it.fingerprint = t.ring.Sign(fingerprint, content(r))
 	return it
 }
@@ -301,10 +309,7 @@ func (t *taking) invoices(ctx context.Context) error {
 		rows, accounts = append(rows, it.row), append(accounts, it.account)
 		numbers, companies = append(numbers, m.AccountNumber), append(companies, m.CompanyName)
 		addresses, locales, emailed = append(addresses, m.BillingEmail), append(locales, m.Locale), append(emailed, m.EmailedAt)
-		hash, foldedHash, keyID, err := t.codeHashes(it, m)
-		if err != nil {
-			return err
-		}
+		hash, foldedHash, keyID := t.codeHashes(it)
 		codes, folded, codeKeys = append(codes, hash), append(folded, foldedHash), append(codeKeys, keyID)
 		var ends *string
 		if m.RegistrationCodeExpiresAt != nil {
@@ -341,19 +346,15 @@ func (t *taking) invoices(ctx context.Context) error {
 }
 
 // codeHashes are what is kept of a code: under the newest key, exact and folded; all nil when the mail had no box.
-func (t *taking) codeHashes(it *item, m events.InvoiceEmailed) (exact, folded []byte, keyID *string, err error) {
-	if m.RegistrationCode == "" {
-		return nil, nil, nil, nil
+func (t *taking) codeHashes(it *item) (exact, folded []byte, keyID *string) {
+	if it.exactCode == "" {
+		return nil, nil, nil
 	}
-	exactForm, foldedForm, err := enrollment.CodeForms(enrollment.Secret(m.RegistrationCode))
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("code of the event at sequence %d: %w", it.Sequence, err)
+	h := t.ring.CodeHash(it.Tenant, it.key, it.exactCode)
+	if it.foldedCode != it.exactCode {
+		folded = t.ring.CodeHash(it.Tenant, it.key, it.foldedCode).Sum
 	}
-	h := t.ring.CodeHash(it.Tenant, it.key, exactForm)
-	if foldedForm != exactForm {
-		folded = t.ring.CodeHash(it.Tenant, it.key, foldedForm).Sum
-	}
-	return h.Sum, folded, &h.KeyID, nil
+	return h.Sum, folded, &h.KeyID
 }
 
 func (t *taking) closures(ctx context.Context) error {

@@ -55,8 +55,10 @@ func (s *Store) Resend(ctx context.Context, tenant string, id enrollment.ID, req
 		}
 		p.RequestID = requestID
 		if p.State == enrollment.Undeliverable { // the same address once more: it begins anew
-			no, err := t.correct(ctx, p.enrollmentRow, p.Email, p.ref, p.face, p.policy)
-			return no, err
+			if no := p.correctable(); no != nil {
+				return no, nil
+			}
+			return nil, t.correct(ctx, p.enrollmentRow, p.Email, p.ref, p.face, p.policy)
 		}
 		return nil, t.mailAgain(ctx, p.enrollmentRow, p.ref, p.face, p.policy)
 	})
@@ -73,8 +75,11 @@ func (s *Store) CorrectAddress(ctx context.Context, tenant string, id enrollment
 		if p.Email == to && p.State != enrollment.Undeliverable {
 			return nil, nil
 		}
+		if no := p.correctable(); no != nil {
+			return no, nil
+		}
 		p.RequestID = requestID
-		return t.correct(ctx, p.enrollmentRow, to, p.ref, p.face, p.policy)
+		return nil, t.correct(ctx, p.enrollmentRow, to, p.ref, p.face, p.policy)
 	})
 }
 
@@ -131,26 +136,31 @@ func (t *tx) mailAgain(ctx context.Context, e *enrollmentRow, ref string, face a
 	return t.requestMail(e, face, p.ActivationWindow)
 }
 
-// correct starts the next generation: a new address, a new link, a new hold.
-func (t *tx) correct(ctx context.Context, e *enrollmentRow, to enrollment.Address, ref string, face accountFace, p enrollment.Policy) (*enrollment.Refusal, error) {
+// correctable refuses one correction too many.
+func (e *enrollmentRow) correctable() *enrollment.Refusal {
 	if e.Corrections >= enrollment.MaxCorrections {
-		return &enrollment.Refusal{Reason: enrollment.TooManyCorrections, Field: enrollment.FieldEmail}, nil
+		return &enrollment.Refusal{Reason: enrollment.TooManyCorrections, Field: enrollment.FieldEmail}
 	}
+	return nil
+}
+
+// correct starts the next generation: a new address, a new link, a new hold.
+func (t *tx) correct(ctx context.Context, e *enrollmentRow, to enrollment.Address, ref string, face accountFace, p enrollment.Policy) error {
 	e.Email, e.Generation, e.MailNumber = to, e.Generation+1, 1
 	e.Corrections++
 	e.LastMailAt, e.MailedAt, e.OpenedAt, e.OpenedByBot = t.now, nil, nil, nil
 	e.ExpiresAt = t.now.Add(max(holdUnmailed, p.ActivationWindow))
 	fact := e.fact(ref, t.now, "")
 	if err := t.move(ctx, e, enrollment.CorrectAddress); err != nil {
-		return nil, err
+		return err
 	}
 	if err := t.keepAddress(ctx, e); err != nil {
-		return nil, err
+		return err
 	}
 	if err := t.announce(e.Tenant, e.ID.String(), events.EmailCorrected{Fact: fact}); err != nil {
-		return nil, err
+		return err
 	}
-	return nil, t.requestMail(e, face, p.ActivationWindow)
+	return t.requestMail(e, face, p.ActivationWindow)
 }
 
 // keepAddress remembers where a generation's link goes.
@@ -243,7 +253,8 @@ func (s *Store) Forget(ctx context.Context) (int, error) {
 			before    time.Time
 		}{
 			{`DELETE FROM sessions WHERE expires_at <= $1`, t.now},
-			{`DELETE FROM attempts WHERE touched_at <= $1 AND (wait_until IS NULL OR wait_until <= now())`, t.now.Add(-forgetAfter)},
+			{`DELETE FROM attempts WHERE scope <> 'code-account' AND touched_at <= $1`, t.now.Add(-rememberSource)},
+			{`DELETE FROM attempts WHERE scope = 'code-account' AND touched_at <= $1`, t.now.Add(-rememberAccount)},
 			{`DELETE FROM refusals WHERE at <= $1`, t.now.Add(-keepRefusals)},
 		} {
 			result, err := t.ExecContext(ctx, q.statement, q.before)

@@ -92,7 +92,7 @@ func (r *registration) decide(ctx context.Context) (*enrollment.Refusal, error) 
 	}
 	code, ok := r.match(mailings)
 	if !ok {
-		return r.guessedWrong(ctx)
+		return r.guessedWrong(ctx, len(mailings) > 0)
 	}
 	if no, err := r.enter(ctx, code); err != nil || no != nil {
 		return no, err
@@ -183,8 +183,8 @@ func contains(hashes [][]byte, h []byte) bool {
 }
 
 // guessedWrong counts a wrong try. At the hundredth on one account its codes are retired, which costs a guesser everything
-// and the owner one e-mail: billing is asked for a new code.
-func (r *registration) guessedWrong(ctx context.Context) (*enrollment.Refusal, error) {
+// and the owner one e-mail: billing is asked for a new code. An account without codes has nothing to retire.
+func (r *registration) guessedWrong(ctx context.Context, hasCodes bool) (*enrollment.Refusal, error) {
 	waits := false
 	for _, c := range r.counts {
 		retires := c.scope == "code-account"
@@ -193,7 +193,7 @@ func (r *registration) guessedWrong(ctx context.Context) (*enrollment.Refusal, e
 			return nil, err
 		}
 		waits = waits || reached && !retires
-		if reached && retires && r.account.ID != 0 {
+		if reached && retires && hasCodes {
 			if err := r.retireCodes(ctx); err != nil {
 				return nil, err
 			}
@@ -353,13 +353,16 @@ func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enr
 	if r.RequestID != "" && r.RequestID == e.RequestID && r.Email == e.Email && r.Username.Key == e.UsernameKey {
 		return nil, nil
 	}
+	moves := e.Email != r.Email || e.State == enrollment.Undeliverable
+	if no := e.correctable(); moves && no != nil { // before anything is changed: a refusal is committed
+		r.admitted = enrollment.Admission{}
+		return r.refuse(ctx, no)
+	}
 	if r.Username.Key != e.UsernameKey {
-		was := *e
-		e.Username, e.UsernameKey = r.Username.Display, r.Username.Key
+		e.UsernameKey = r.Username.Key
 		if free, err := r.changeUsername(ctx, e); err != nil {
 			return nil, err
 		} else if !free {
-			*e = was
 			r.admitted = enrollment.Admission{}
 			return r.usernameTaken(ctx)
 		}
@@ -369,13 +372,8 @@ func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enr
 	if err != nil {
 		return nil, err
 	}
-	if e.Email != r.Email || e.State == enrollment.Undeliverable {
-		no, err := r.correct(ctx, e, r.Email, r.ref, face, r.policy)
-		if no != nil {
-			r.admitted = enrollment.Admission{}
-			return r.refuse(ctx, no)
-		}
-		return nil, err
+	if moves {
+		return nil, r.correct(ctx, e, r.Email, r.ref, face, r.policy)
 	}
 	// Two clicks, or twenty, are one wish. Another mail goes only when the last one had time to arrive.
 	if r.now.Sub(e.LastMailAt) < enrollment.MailSpacing || e.Resends >= enrollment.MaxMails {

@@ -76,7 +76,7 @@ const (
 	lockTimeout = "5s"
 )
 
-// transact begins, runs, flushes the outbox and commits: the only function that does. A serialization failure or a deadlock
+// transact begins, runs, flushes the outbox and commits: the only function that does. What lost against another transaction
 // is tried again; f must therefore not keep anything from a run that failed. An error of f rolls back. Nothing is ever
 // executed outside a transaction, since lib/pq repeats autocommitted statements silently when a connection breaks.
 func (s *Store) transact(ctx context.Context, verb string, f func(*tx) error) error {
@@ -126,8 +126,10 @@ func (s *Store) attempt(ctx context.Context, f func(*tx) error) (leftOutbox bool
 	return len(t.out) > 0, nil
 }
 
+// lostRace reports a serialization failure, a deadlock, or a unique violation: every verb looks before it takes, so what
+// is taken now was free a moment ago, and the next run sees whose it is.
 func lostRace(err error) bool {
-	return pq.As(err, pqerror.TRSerializationFailure) != nil || pq.As(err, pqerror.TRDeadlockDetected) != nil
+	return pq.As(err, pqerror.TRSerializationFailure, pqerror.TRDeadlockDetected, pqerror.UniqueViolation) != nil
 }
 
 // explain adds the verb to an error, except to answers: refusals, impossible moves and malformed events are the result.

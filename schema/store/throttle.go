@@ -15,19 +15,23 @@ type gate struct {
 	key    string
 	limit  int           // wrong tries before a wait
 	window time.Duration // in which they count; 0: until forgotten
+	memory time.Duration // after the last wrong try, the count and the length of the last wait are forgotten
 }
 
-// forgetAfter is how long a count without a window, and the length of the last wait, are remembered (reference: Keycloak's
-// twelve hours).
-const forgetAfter = 12 * time.Hour
+// A source is remembered for as long as Keycloak does. What was guessed at an account is remembered for longer than its codes
+// live, so that a patient guesser gets no more tries at one code than a hasty one.
+const (
+	rememberSource  = 12 * time.Hour
+	rememberAccount = 90 * 24 * time.Hour
+)
 
 // codeGates are what a registration has to pass, in the order in which their rows are locked.
 func codeGates(source netip.Addr, accountKey string) []gate {
 	from := enrollment.SourceKey(source)
 	return []gate{
-		{scope: "code-source-account", key: from + " " + accountKey, limit: enrollment.WrongTriesOnAccount},
-		{scope: "code-source", key: from, limit: enrollment.WrongTriesOnTenant, window: enrollment.WrongTriesWindow},
-		{scope: "code-account", key: accountKey, limit: enrollment.WrongTriesToRetire},
+		{scope: "code-source-account", key: from + " " + accountKey, limit: enrollment.WrongTriesOnAccount, memory: rememberSource},
+		{scope: "code-source", key: from, limit: enrollment.WrongTriesOnTenant, window: enrollment.WrongTriesWindow, memory: rememberSource},
+		{scope: "code-account", key: accountKey, limit: enrollment.WrongTriesToRetire, memory: rememberAccount},
 	}
 }
 
@@ -35,8 +39,8 @@ func codeGates(source netip.Addr, accountKey string) []gate {
 func logInGates(source netip.Addr, usernameKey string) []gate {
 	from := enrollment.SourceKey(source)
 	return []gate{
-		{scope: "login-source-user", key: from + " " + usernameKey, limit: enrollment.WrongTriesOnAccount},
-		{scope: "login-source", key: from, limit: enrollment.WrongTriesOnTenant, window: enrollment.WrongTriesWindow},
+		{scope: "login-source-user", key: from + " " + usernameKey, limit: enrollment.WrongTriesOnAccount, memory: rememberSource},
+		{scope: "login-source", key: from, limit: enrollment.WrongTriesOnTenant, window: enrollment.WrongTriesWindow, memory: rememberSource},
 	}
 }
 
@@ -66,11 +70,11 @@ func (t *tx) pass(ctx context.Context, tenant string, gates []gate) ([]count, *e
 		if c.WaitUntil != nil && c.WaitUntil.After(t.now) {
 			return nil, &enrollment.Refusal{Reason: enrollment.TooManyTries, RetryAfter: c.WaitUntil.Sub(t.now)}, nil
 		}
-		if g.window == 0 && t.now.Sub(c.Touched) > forgetAfter || g.window > 0 && t.now.Sub(c.Since) > g.window {
-			c.Wrong, c.Since = 0, t.now
+		if t.now.Sub(c.Touched) > g.memory {
+			c.Wrong, c.Level = 0, 0
 		}
-		if t.now.Sub(c.Touched) > forgetAfter {
-			c.Level = 0
+		if g.window > 0 && t.now.Sub(c.Since) > g.window {
+			c.Wrong = 0
 		}
 		counts[i] = c
 	}
@@ -80,6 +84,9 @@ func (t *tx) pass(ctx context.Context, tenant string, gates []gate) ([]count, *e
 // wrong counts a wrong try at a gate and reports whether its limit is reached. Each time it is, and each wrong try from
 // then on, the next wait is twice as long.
 func (t *tx) wrong(ctx context.Context, tenant string, c count, waits bool) (reached bool, err error) {
+	if c.Wrong == 0 {
+		c.Since = t.now
+	}
 	c.Wrong++
 	reached = c.Wrong >= c.limit
 	var until *time.Time
