@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -141,9 +142,11 @@ func freeAddr(t *testing.T) string {
 // command runs a command of the program against the system and returns what it printed.
 func (s *system) command(t *testing.T, want int, args ...string) string {
 	t.Helper()
+	if args[0] != "events" && !slices.Contains(args, "--data-dir") { // which need nothing that runs
+		args = append(args, "--data-dir", filepath.Join(s.dir, "data"))
+	}
 	var out, errs bytes.Buffer
-	code := run(t.Context(), append(args, "--data-dir", filepath.Join(s.dir, "data")), strings.NewReader(""), &out, &errs)
-	if code != want {
+	if code := run(t.Context(), args, strings.NewReader(""), &out, &errs); code != want {
 		t.Fatalf("billcenter %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out.String(), errs.String())
 	}
 	return out.String()

@@ -69,6 +69,10 @@ func (c *upCommand) Run(in *invocation) (err error) {
 		return err
 	}
 	addresses, opsListener, err := c.start(in, m)
+	if in.Err() != nil { // asked to stop while starting: that is no failure
+		m.log.Info("stopped while starting", "error", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -257,7 +261,7 @@ func (c *upCommand) tell(ctx *invocation, m *machine, r running) error {
 	m.onStop(func() error { return os.Remove(filepath.Join(c.DataDir, runningFile)) })
 	fmt.Fprintf(ctx.stdout, "Bill Center enrollment is up. Not for production: one machine, no passwords between its parts.\n\n")
 	fmt.Fprintf(ctx.stdout, "  Portal    %s\n  Inbox     %s\n  Staff     %s\n  Ops       %s/readyz\n", r.Portal, r.Inbox, r.Staff, r.Ops)
-	fmt.Fprintf(ctx.stdout, "  Broker    nats --server %s stream ls\n  Database  psql '%s'\n", r.NATS, r.Database)
+	fmt.Fprintf(ctx.stdout, "  Broker    nats --server %s stream report\n  Database  psql '%s'\n", r.NATS, r.Database)
 	fmt.Fprintf(ctx.stdout, "  Data      %s (delete it to start over)\n", c.DataDir)
 	if customer != nil {
 		fmt.Fprintf(ctx.stdout, "\nTo enroll: account number %s, registration code %s — or read the mail in the inbox.\n", customer.AccountNumber, customer.RegistrationCode)
