@@ -117,8 +117,11 @@ func TestNobodyLearnsWhichAccountsExist(t *testing.T) {
 	}
 	unknown := s.customer().signUp("account_number", "999999-9", "request_id", "request-0001")
 	wrong := s.customer().signUp("registration_code", "7F3K-9QWD-M2XB", "request_id", "request-0001")
-	if unknown.StatusCode != 422 {
-		t.Errorf("status %d", unknown.StatusCode)
+	unknown.is(s, 422)
+	for _, field := range []string{"account_number", "registration_code"} {
+		if unknown.find(s, "id", field+"-error") == nil {
+			t.Errorf("no message beside %s", field)
+		}
 	}
 	typed := []string{accountNumber, "999999-9", code, "7F3K-9QWD-M2XB"}
 	if diff := cmp.Diff(plain(unknown, typed...), plain(wrong, typed...)); diff != "" {

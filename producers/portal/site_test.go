@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mongotel/billcenter/schema/store/storetest"
+	"github.com/mongotel/billcenter/schema/tenants"
 )
 
 func TestHeaders(t *testing.T) {
@@ -31,9 +32,6 @@ func TestHeaders(t *testing.T) {
 				t.Errorf("%s: %s: %q, want %q", name, key, got, want)
 			}
 		}
-	}
-	if got := newAnswered(true).Header().Get("Strict-Transport-Security"); !strings.HasPrefix(got, "max-age=63072000") {
-		t.Errorf("on https: Strict-Transport-Security %q", got)
 	}
 }
 
@@ -263,6 +261,50 @@ func TestSessions(t *testing.T) {
 	s.db.Pass(t, 31*time.Minute)
 	if account(c) == 200 {
 		t.Error("31 minutes without a request")
+	}
+}
+
+func TestCookiesOnHTTPS(t *testing.T) {
+	s := newScene(t)
+	s.enrolled()
+	s.billingSends("SECOND-CODE-2", time.Minute)
+	secured, err := tenants.Mongotel("https://localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.serve(Options{Store: s.db, Tenants: secured, Keys: s.db.Ring, Log: discard()})
+	for name, p := range map[string]page{
+		"__Host-session":    s.customer().logIn(username, password),
+		"__Host-enrollment": s.customer().signUp("registration_code", "SECOND-CODE-2", "username", "second"),
+	} {
+		found := false
+		for _, cookie := range p.Cookies() {
+			if cookie.Name == name {
+				found = cookie.Secure && cookie.HttpOnly && cookie.Path == "/" && cookie.Domain == "" && cookie.SameSite == http.SameSiteLaxMode
+			}
+		}
+		if !found {
+			t.Errorf("no %s as it must be: %q", name, p.Header.Values("Set-Cookie"))
+		}
+		if !strings.HasPrefix(p.Header.Get("Strict-Transport-Security"), "max-age=63072000") {
+			t.Errorf("Strict-Transport-Security %q", p.Header.Get("Strict-Transport-Security"))
+		}
+	}
+}
+
+func TestStyle(t *testing.T) {
+	c := newFront(t).customer()
+	for path, want := range map[string]string{
+		"/brand.css":         "--brand: #0f4c81; --on-brand: #ffffff; --away: #000000;",
+		"/brand.svg":         `fill="#0f4c81"`,
+		"/assets/portal.css": "var(--brand)",
+	} {
+		if p := c.get(path); p.StatusCode != 200 || !strings.Contains(string(p.body), want) {
+			t.Errorf("%s: %d without %s", path, p.StatusCode, want)
+		}
+	}
+	if away("#101010") != "#ffffff" {
+		t.Error("dark text wants a lighter ground")
 	}
 }
 
