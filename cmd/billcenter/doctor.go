@@ -183,6 +183,9 @@ func (c *doctorCommand) checkSMTP(ctx context.Context) finding {
 	if err != nil {
 		return failed("smtp", err, "")
 	}
+	if c.up != nil && "smtp://"+o.Address == c.up.SMTP {
+		o.Security = mailer.Plaintext // the inbox of `up`
+	}
 	relay, err := mailer.NewRelay(o)
 	if err != nil {
 		return failed("smtp", err, "correct the --smtp- flags")

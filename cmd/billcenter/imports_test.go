@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"consumers/progress":     {"consumers", "events", "schema/enrollment"},
 	"producers/billing":      {"events", "schema/enrollment"},
 	"producers/deadlines":    {},
+	"producers/helpdesk":     {"schema/enrollment"},
 	"producers/outbox":       {"events"},
 	"producers/portal":       {"schema/enrollment", "schema/keyring", "schema/tenants"},
 	"deploy/local":           {},

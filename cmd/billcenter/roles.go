@@ -9,6 +9,7 @@ import (
 	"net/http"
 	netmail "net/mail"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/mongotel/billcenter/consumers/progress"
 	"github.com/mongotel/billcenter/events/bus"
 	"github.com/mongotel/billcenter/producers/deadlines"
+	"github.com/mongotel/billcenter/producers/helpdesk"
 	"github.com/mongotel/billcenter/producers/outbox"
 	"github.com/mongotel/billcenter/producers/portal"
 	"github.com/mongotel/billcenter/schema/keyring"
@@ -57,24 +59,24 @@ type role struct {
 // is handled, and what was committed goes on the wire last.
 var roleNames = []string{"portal", "deadlines", "codes", "mailer", "progress", "relay"}
 
+// upRoles are what `up` runs. The back office has no log-in yet, so it is for the machine that one sits at.
+var upRoles = append([]string{"staff"}, roleNames...)
+
 // consumersOf are the durable consumers that a role reads; it refuses to run on foreign settings of theirs.
 var consumersOf = map[string]string{"codes": bus.ConsumerCodes, "mailer": bus.ConsumerMailer, "progress": bus.ConsumerProgress}
 
 // roles wires the named ones.
 func (p *parts) roles(names []string) ([]role, error) {
-	var relay *outbox.Relay
 	facts := consumers.PublishOn(p.bus)
 	var all []role
-	for _, name := range roleNames {
-		wanted := false
-		for _, n := range names {
-			wanted = wanted || n == name || n == "all"
-		}
-		if !wanted {
+	for _, name := range upRoles {
+		if !slices.Contains(names, name) {
 			continue
 		}
 		r := role{name: name}
 		switch name {
+		case "staff":
+			r.run = p.serveStaff
 		case "portal":
 			r.run = p.servePortal
 		case "deadlines":
@@ -92,7 +94,7 @@ func (p *parts) roles(names []string) ([]role, error) {
 			w.Otherwise = consumers.Ignore
 			r.run = w.Run
 		case "relay":
-			relay = outbox.New(p.store, facts, p.log.With("role", name))
+			relay := outbox.New(p.store, facts, p.log.With("role", name))
 			p.store.OnOutbox(relay.Wake)
 			r.run = relay.Run
 		}
@@ -140,6 +142,32 @@ func (p *parts) servePortal(ctx context.Context) error {
 	log := p.log.With("role", "portal")
 	site := portal.New(portal.Options{Store: p.store, Tenants: p.tenants, Keys: p.ring, Log: log, TrustedProxies: p.proxies})
 	return serve(ctx, portal.Server(site, log), p.portal)
+}
+
+func (p *parts) serveStaff(ctx context.Context) error {
+	log := p.log.With("role", "staff")
+	var ids []string
+	for _, t := range p.tenants.All() {
+		ids = append(ids, t.ID)
+	}
+	office := helpdesk.New(helpdesk.Options{Accounts: p.store, Letters: p.newestLetters, Tenants: ids, Log: log})
+	return serve(ctx, portal.Server(office, log), p.staff)
+}
+
+// newestLetters are a page of dead letters.
+func (p *parts) newestLetters(ctx context.Context) ([]helpdesk.Letter, error) {
+	const most = 200
+	var letters []helpdesk.Letter
+	for l, err := range p.bus.DeadLetters(ctx, bus.DeadLetterFilter{}) {
+		if err != nil {
+			return nil, err
+		}
+		letters = append(letters, helpdesk.Letter{
+			ID: l.ID, Consumer: l.Consumer, Tenant: l.Tenant, Subject: l.Subject, Type: l.Type, Reason: l.Reason, Detail: l.Detail, Parked: l.Parked, DeadAt: l.DeadAt,
+		})
+	}
+	slices.Reverse(letters)
+	return letters[:min(most, len(letters))], nil
 }
 
 // serve answers until ctx ends, then finishes the requests at hand.

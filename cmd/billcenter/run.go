@@ -109,7 +109,7 @@ func (c *runCommand) Run(in *invocation) error {
 	defer p.bus.Close()
 	var read []string
 	for role, consumer := range consumersOf {
-		if has(names, role) {
+		if slices.Contains(names, role) {
 			read = append(read, consumer)
 		}
 	}
@@ -118,7 +118,7 @@ func (c *runCommand) Run(in *invocation) error {
 			return err
 		}
 	}
-	if has(names, "portal") {
+	if slices.Contains(names, "portal") {
 		if p.portal, err = listen("--portal-addr", c.PortalAddr); err != nil {
 			return err
 		}

@@ -30,6 +30,8 @@ type services struct {
 	KeyRing     string `help:"Key ring file; made by 'up', or by 'migrate --new-key-ring'." type:"path" placeholder:"FILE"`
 	Tenants     string `help:"Tenants file (YAML). Without it the one tenant is the built-in mongo." type:"path" placeholder:"FILE"`
 	PortalURL   string `help:"Base URL of the built-in tenant's portal, for the links in mails; ignored with --tenants." default:"http://localhost:8080" placeholder:"URL"`
+
+	up *running // the `up` that was found in the data folder; nil: none
 }
 
 // running is what `up` tells about itself, in its ready file and, for the other commands, in its data folder.
@@ -63,6 +65,7 @@ func (s *services) complete() error {
 	if err := json.Unmarshal(b, &up); err != nil {
 		return fmt.Errorf("what runs on %s: %w", s.DataDir, err)
 	}
+	s.up = &up
 	if s.DatabaseURL == "" {
 		s.DatabaseURL = up.Database
 	}

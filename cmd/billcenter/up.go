@@ -82,7 +82,7 @@ func (c *upCommand) Run(in *invocation) (err error) {
 	worked := make(chan error, 1)
 	inner := *in
 	inner.Context = ctx
-	go func() { worked <- m.work(&inner, []string{"all"}, opsListener) }()
+	go func() { worked <- m.work(&inner, upRoles, opsListener) }()
 	if err := c.tell(&inner, m, addresses); err != nil && in.Err() == nil {
 		cancel(err)
 		return errors.Join(err, <-worked)

@@ -1,0 +1,134 @@
+// Package helpdesk is the back office: what staff look up. It shows an account's timeline and why its customer cannot enroll,
+// and the dead letters with their reasons. It changes nothing yet and knows no log-in, so it answers on the machine's own
+// addresses only; it shows no code, no link, no password and no full e-mail address.
+package helpdesk
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// Accounts looks accounts up; the error is enrollment.ErrUnknown, or a *enrollment.Refusal for what can be no number.
+type Accounts interface {
+	Dossier(ctx context.Context, tenant, accountNumber string) (enrollment.Dossier, error)
+}
+
+// Letter is a dead letter as staff see it.
+type Letter struct {
+	ID                                              uint64
+	Consumer, Tenant, Subject, Type, Reason, Detail string
+	Parked                                          bool
+	DeadAt                                          time.Time
+}
+
+// Options are the back office's neighbours; all are required.
+type Options struct {
+	Accounts Accounts
+	Letters  func(ctx context.Context) ([]Letter, error) // the newest first, a page of them
+	Tenants  []string
+	Log      *slog.Logger
+}
+
+//go:embed pages
+var files embed.FS
+
+type office struct {
+	Options
+	page *template.Template
+}
+
+// New returns the back office's pages: GET / (look-up), GET /deadletters.
+func New(o Options) http.Handler {
+	f := &office{Options: o, page: template.Must(template.New("office.html").Option("missingkey=error").Funcs(template.FuncMap{
+		"utc": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	}).ParseFS(files, "pages/office.html"))}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", f.lookUp)
+	mux.HandleFunc("GET /deadletters", f.deadLetters)
+	mux.HandleFunc("GET /office.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/office.css") })
+	return onThisMachine(mux)
+}
+
+// view is what the one template shows.
+type view struct {
+	Title, Tenant, Number, Problem string
+	Tenants                        []string
+	Dossier                        *enrollment.Dossier
+	Letters                        []Letter
+	ShowLetters                    bool
+}
+
+func (f *office) lookUp(w http.ResponseWriter, r *http.Request) {
+	v := view{Title: "Accounts", Tenants: f.Tenants, Tenant: r.URL.Query().Get("tenant"), Number: r.URL.Query().Get("number")}
+	status := http.StatusOK
+	if v.Number != "" {
+		d, err := f.Accounts.Dossier(r.Context(), v.Tenant, v.Number)
+		switch {
+		case err == nil:
+			v.Dossier = &d
+		case errors.Is(err, enrollment.ErrUnknown):
+			status, v.Problem = http.StatusNotFound, "This tenant has no account by that number: billing never named it. Compare with the invoice, and look at the dead letters."
+		case errors.As(err, new(*enrollment.Refusal)):
+			status, v.Problem = http.StatusUnprocessableEntity, "That cannot be an account number."
+		default:
+			f.Log.ErrorContext(r.Context(), "look an account up", "error", err)
+			status, v.Problem = http.StatusServiceUnavailable, "The database does not answer. Try again in a moment."
+		}
+	}
+	f.show(w, r, status, v)
+}
+
+func (f *office) deadLetters(w http.ResponseWriter, r *http.Request) {
+	v, status := view{Title: "Dead letters", Tenants: f.Tenants, ShowLetters: true}, http.StatusOK
+	letters, err := f.Letters(r.Context())
+	if err != nil {
+		f.Log.ErrorContext(r.Context(), "list dead letters", "error", err)
+		status, v.Problem = http.StatusServiceUnavailable, "The broker does not answer. Try again in a moment."
+	}
+	v.Letters = letters
+	f.show(w, r, status, v)
+}
+
+func (f *office) show(w http.ResponseWriter, r *http.Request, status int, v view) {
+	var b bytes.Buffer
+	if err := f.page.Execute(&b, v); err != nil {
+		f.Log.ErrorContext(r.Context(), "render the back office", "error", err)
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the reader may have gone
+}
+
+// onThisMachine refuses requests for other hosts: a page elsewhere must not read this one by giving its name our address.
+func onThisMachine(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		addr, err := netip.ParseAddr(host)
+		if host != "localhost" && (err != nil || !addr.IsLoopback()) {
+			http.Error(w, fmt.Sprintf("%d: the back office answers on this machine's own addresses only", http.StatusMisdirectedRequest), http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
