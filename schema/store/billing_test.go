@@ -103,30 +103,47 @@ func delivery(rt *rapid.T, all []events.Received) [][]events.Received {
 	return batches
 }
 
+func number(r events.Received) string {
+	switch m := r.Message.(type) {
+	case events.InvoiceEmailed:
+		return m.AccountNumber
+	case events.AccountClosed:
+		return m.AccountNumber
+	case events.PaymentMethodChanged:
+		return m.AccountNumber
+	}
+	return ""
+}
+
 func identity(r events.Received) string { return r.Tenant + " " + r.Source + " " + r.ID }
 
-// answers are what customers with each code are told, and what their enrollments know.
-func (s *scene) answers() string {
+// answers are what customers of these accounts are told, with each code that there could be, and what their enrollments know.
+func (s *scene) answers(events []events.Received) string {
 	var all []string
-	for _, tenant := range []string{mongo, zeros} {
-		for _, account := range someAccounts {
-			for i, code := range someCodes[1:] {
-				a := s.form(tenant, account, code, named(s.t, strings.ToLower(fmt.Sprintf("%s-%s-%d", tenant, account, i))), from(fmt.Sprintf("203.0.113.%d", len(all)+1)))
-				a.Email, a.RequestID = "c@company.example", ""
-				_, err := s.register(a)
-				all = append(all, fmt.Sprintf("%s %s %s: %v %+v", tenant, account, code, err, err))
-			}
+	for n, e := range events {
+		if e.Tenant == "nobody" {
+			continue
+		}
+		account := number(e)
+		for i, code := range []string{"QX4T88ZK", "MB0711YL", "MBO7IIYL", "MBO711YL", "OOAAIIBB"} {
+			a := s.form(e.Tenant, account, code, named(s.t, fmt.Sprintf("customer-%d-%d", n, i)), from(fmt.Sprintf("203.0.113.%d", len(all)+1)))
+			a.Email, a.RequestID = "c@company.example", ""
+			_, err := s.register(a)
+			all = append(all, fmt.Sprintf("%s %s %s: %v %+v", e.Tenant, account, code, err, err))
 		}
 	}
 	return strings.Join(all, "\n") +
 		s.dump(`SELECT tenant, username, state, locale, invoice_month, code_age_days FROM enrollments`) +
-		s.dump(`SELECT body::jsonb -> 'data' AS data, subject FROM outbox WHERE subject LIKE 'mail.%'`)
+		s.dump(`SELECT (body::jsonb -> 'data') - '{enrollmentId,requestedAt}'::text[] AS data, subject FROM outbox WHERE subject LIKE 'mail.%'`)
 }
 
 func TestBillingsEventsLeaveTheSameStateInAnyOrderAnyNumberOfTimes(t *testing.T) {
 	s := stage(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		all := billingSays(t, rt)
+		accounts := slices.CompactFunc(slices.SortedFunc(slices.Values(all), func(a, b events.Received) int {
+			return strings.Compare(a.Tenant+" "+number(a), b.Tenant+" "+number(b))
+		}), func(a, b events.Received) bool { return a.Tenant == b.Tenant && number(a) == number(b) })
 		once := slices.Clone(all)
 		for i := range once {
 			once[i].Sequence = uint64(i + 1)
@@ -164,29 +181,14 @@ func TestBillingsEventsLeaveTheSameStateInAnyOrderAnyNumberOfTimes(t *testing.T)
 				}
 			}
 			kept = s.kept()
-			return kept, s.answers()
+			return kept, s.answers(accounts)
 		}
 		wantKept, wantAnswers := observe([][]events.Received{once})
 		gotKept, gotAnswers := observe(delivery(rt, all))
 		if diff := cmp.Diff(wantKept, gotKept); diff != "" {
 			rt.Fatalf("what is kept depends on the order (-once +as delivered):\n%s", diff)
 		}
-		at := func(text string) string { // mails are asked for at another moment
-			lines := strings.Split(text, "\n")
-			for i, l := range lines {
-				if before, after, found := strings.Cut(l, `\"enrollmentId\"`); found {
-					_ = before
-					lines[i] = after[strings.Index(after, ","):]
-				}
-				if j := strings.Index(lines[i], `\"requestedAt\"`); j >= 0 {
-					end := strings.Index(lines[i][j:], ",")
-					lines[i] = lines[i][:j] + lines[i][j+end:]
-				}
-			}
-			slices.Sort(lines)
-			return strings.Join(lines, "\n")
-		}
-		if diff := cmp.Diff(at(wantAnswers), at(gotAnswers)); diff != "" {
+		if diff := cmp.Diff(wantAnswers, gotAnswers); diff != "" {
 			rt.Fatalf("what customers are told depends on the order (-once +as delivered):\n%s", diff)
 		}
 	})

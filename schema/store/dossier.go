@@ -46,18 +46,20 @@ func (s *Store) Dossier(ctx context.Context, tenant, accountNumber string) (enro
 	return d, err
 }
 
-// timeline gathers what happened from the tables that recorded it. Two mails with one code share its letter, so that a
-// repeated code is told apart from a new one without showing either.
+// timeline gathers what happened from the tables that recorded it. Two mails with one code share its letter (A to Z, then A2),
+// so that a repeated code is told apart from a new one without showing either.
 func (t *tx) timeline(ctx context.Context, account int64) ([]enrollment.Happening, error) {
 	var all []enrollment.Happening
 	for _, q := range []string{
 		`SELECT m.emailed_at AS at, 'invoice e-mailed' AS what,
 			'invoice ' || m.invoice_number || CASE WHEN m.code_hash IS NULL THEN ', no registration code' ELSE
-				', with code ' || chr(64 + (dense_rank() OVER (ORDER BY first.at, m.code_hash))::int % 26) ||
+				', with code ' || chr(65 + ((n.nth - 1) % 26)::int) || CASE WHEN n.nth > 26 THEN ((n.nth - 1) / 26 + 1)::text ELSE '' END ||
 				CASE WHEN m.code_expires_at IS NULL THEN '' ELSE ', good until ' || to_char(m.code_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"') END END AS detail,
 			'' AS enrollment
 		FROM invoice_emails AS m
-		LEFT JOIN LATERAL (SELECT min(f.emailed_at) AS at FROM invoice_emails AS f WHERE f.account = m.account AND f.code_hash = m.code_hash) AS first ON true
+		LEFT JOIN (
+			SELECT code_hash, row_number() OVER (ORDER BY min(emailed_at), code_hash) AS nth
+			FROM invoice_emails WHERE account = $1 AND code_hash IS NOT NULL GROUP BY code_hash) AS n USING (code_hash)
 		WHERE m.account = $1`,
 		`SELECT closed_at AS at, 'account closed by billing' AS what, reason AS detail, '' AS enrollment FROM account_closures WHERE account = $1`,
 		`SELECT changed_at AS at, 'payment method changed' AS what, kind AS detail, '' AS enrollment FROM payment_methods WHERE account = $1`,
@@ -98,7 +100,8 @@ func (t *tx) situation(ctx context.Context, account accountRow, policy enrollmen
 	}
 	var mailings []mailing
 	if err := t.SelectContext(ctx, &mailings, `
-		SELECT code_hash, code_folded_hash, emailed_at, code_expires_at, issued_on FROM invoice_emails WHERE account = $1 AND code_hash IS NOT NULL`, account.ID); err != nil {
+		SELECT code_hash, code_folded_hash, emailed_at, code_expires_at, issued_on FROM invoice_emails
+		WHERE account = $1 AND code_hash IS NOT NULL ORDER BY emailed_at, code_hash`, account.ID); err != nil {
 		return s, fmt.Errorf("codes of account %d: %w", account.ID, err)
 	}
 	for _, m := range mailings {

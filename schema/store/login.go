@@ -51,11 +51,14 @@ func (s *Store) SignIn(ctx context.Context, tenant string, user int64, source ne
 			return fmt.Errorf("user %d: %w", user, err)
 		}
 		for _, g := range logInGates(source, key) {
-			statement := `DELETE FROM attempts WHERE tenant = $1 AND scope = $2 AND key = $3`
-			if g.window > 0 {
-				statement = `UPDATE attempts SET wrong = greatest(wrong - 1, 0), wait_until = NULL WHERE tenant = $1 AND scope = $2 AND key = $3`
+			statement, args := `DELETE FROM attempts WHERE tenant = $1 AND scope = $2 AND key = $3`, []any{tenant, g.scope, g.key}
+			if g.window > 0 { // a wait that only this try began is taken back with it
+				statement = `
+					UPDATE attempts SET wrong = greatest(wrong - 1, 0), level = greatest(level - (wrong >= $4)::int, 0), wait_until = NULL
+					WHERE tenant = $1 AND scope = $2 AND key = $3`
+				args = append(args, g.limit)
 			}
-			if _, err := t.ExecContext(ctx, statement, tenant, g.scope, g.key); err != nil {
+			if _, err := t.ExecContext(ctx, statement, args...); err != nil {
 				return fmt.Errorf("forget tries at %s: %w", g.scope, err)
 			}
 		}

@@ -64,7 +64,7 @@ func (s *Store) ClaimMail(ctx context.Context, m enrollment.Mail) (enrollment.Cl
 		if err != nil || c.Verdict != enrollment.Settled {
 			return err
 		}
-		c.Outcome, err = t.outcome(ctx, m, row)
+		c.Outcome, err = s.outcome(ctx, t, m, row)
 		return err
 	})
 	return c, err
@@ -123,7 +123,7 @@ func (s *Store) settleMail(ctx context.Context, m enrollment.Mail, state string,
 				return err
 			}
 		}
-		o, err = t.outcome(ctx, m, row)
+		o, err = s.outcome(ctx, t, m, row)
 		return err
 	})
 	return o, err
@@ -159,13 +159,13 @@ func (s *Store) ReleaseMail(ctx context.Context, m enrollment.Mail, f enrollment
 }
 
 // outcome is what the fact about a settled mail says, the same each time it is read.
-func (t *tx) outcome(ctx context.Context, m enrollment.Mail, row mailRow) (enrollment.MailOutcome, error) {
+func (s *Store) outcome(ctx context.Context, t *tx, m enrollment.Mail, row mailRow) (enrollment.MailOutcome, error) {
 	o := enrollment.MailOutcome{
 		Accepted: row.State == "accepted", Failure: row.Failure, SMTPStatus: row.SMTPStatus, At: row.SettledAt.UTC(), Sequence: row.Sequence,
 	}
 	e, err := t.enrollment(ctx, m.Tenant, m.Enrollment, "")
 	if err == enrollment.ErrUnknown {
-		o.AccountRef = t.refOf(m)
+		o.AccountRef = s.refOf(m)
 		return o, nil
 	}
 	if err != nil {
@@ -186,10 +186,11 @@ func (t *tx) outcome(ctx context.Context, m enrollment.Mail, row mailRow) (enrol
 }
 
 // refOf calls an account that is not here by what its number hashes to.
-func (t *tx) refOf(m enrollment.Mail) string {
-	key, err := enrollment.AccountKey(m.AccountNumber, false)
+func (s *Store) refOf(m enrollment.Mail) string {
+	policy, _ := s.policy(m.Tenant)
+	key, err := enrollment.AccountKey(m.AccountNumber, policy.LeadingZerosOptional)
 	if err != nil {
 		key = m.AccountNumber
 	}
-	return t.ring.AccountRef(m.Tenant, key)
+	return s.ring.AccountRef(m.Tenant, key)
 }

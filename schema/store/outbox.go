@@ -25,9 +25,11 @@ func (s *Store) Carry(ctx context.Context, limit int, publish func(context.Conte
 	carried := 0
 	err := s.transact(ctx, "carry the outbox", func(t *tx) error {
 		var rows []outboxRow
+		// MATERIALIZED: as a subquery it may run once for each row, and each time lock and delete the next ones past the limit.
 		if err := t.SelectContext(ctx, &rows, `
-			DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
-			RETURNING id, subject, msg_id, body`, limit); err != nil {
+			WITH oldest AS MATERIALIZED (SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+			DELETE FROM outbox AS o USING oldest WHERE o.id = oldest.id
+			RETURNING o.id, o.subject, o.msg_id, o.body`, limit); err != nil {
 			return err
 		}
 		carried = len(rows)
@@ -41,7 +43,10 @@ func (s *Store) Carry(ctx context.Context, limit int, publish func(context.Conte
 		}
 		return publish(ctx, batch)
 	})
-	return carried, err
+	if err != nil {
+		return 0, err
+	}
+	return carried, nil
 }
 
 // Backlog is how many announcements wait, and since when the oldest does.

@@ -133,11 +133,22 @@ func (m mailing) history() enrollment.Mailing {
 	return h
 }
 
+// month is the invoice's, as in the Invited that was told about the mail.
+func (m mailing) month() string {
+	on := m.EmailedAt.UTC()
+	if m.IssuedOn != nil {
+		on = *m.IssuedOn
+	}
+	return on.Format("2006-01")
+}
+
+// mailings are all codes of the account, the newest last. Ties are broken as in face.
 func (r *registration) mailings(ctx context.Context) ([]mailing, error) {
 	var all []mailing
 	if err := r.SelectContext(ctx, &all, `
-		SELECT code_hash, code_folded_hash, emailed_at, code_expires_at, issued_on
-		FROM invoice_emails WHERE account = $1 AND code_hash IS NOT NULL ORDER BY emailed_at, event`, r.account.ID); err != nil {
+		SELECT m.code_hash, m.code_folded_hash, m.emailed_at, m.code_expires_at, m.issued_on
+		FROM invoice_emails AS m JOIN inbox AS i ON i.id = m.event
+		WHERE m.account = $1 AND m.code_hash IS NOT NULL ORDER BY m.emailed_at, i.source, i.event_id`, r.account.ID); err != nil {
 		return nil, fmt.Errorf("codes of account %d: %w", r.account.ID, err)
 	}
 	return all, nil
@@ -309,10 +320,7 @@ func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Ref
 		ID: uuid.New(), Tenant: r.Tenant, Account: r.account.ID, CodeHash: code.newest.Hash, State: enrollment.Registered,
 		Username: r.Username.Display, UsernameKey: r.Username.Key, Email: r.Email, Locale: firstOf(r.Locale, face.Locale),
 		Generation: 1, MailNumber: 1, RequestID: r.RequestID, LastMailAt: r.now, ExpiresAt: r.now.Add(max(holdUnmailed, r.policy.ActivationWindow)),
-		CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
-	}
-	if code.newest.IssuedOn != nil {
-		e.InvoiceMonth = code.newest.IssuedOn.Format("2006-01")
+		InvoiceMonth: code.newest.month(), CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
 	}
 	fact := e.fact(r.ref, r.now, "")
 	if _, err := r.ExecContext(ctx, `
