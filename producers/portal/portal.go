@@ -97,7 +97,7 @@ func (p *portal) routes() *http.ServeMux {
 	page("/assets/portal.css", methods{"GET": p.stylesheet})
 	page("/brand.css", methods{"GET": p.brandColors})
 	page("/brand.svg", methods{"GET": p.brandIcon})
-	site.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.notFound(w, r) })
+	site.HandleFunc("/", p.notFound)
 	return site
 }
 
