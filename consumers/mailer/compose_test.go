@@ -201,6 +201,9 @@ func TestNobodyElsesTextBecomesMarkupOrHeader(t *testing.T) {
 		if got.header.Has("Bcc") {
 			t.Errorf("%s: a header was added", purpose)
 		}
+		if subject, err := got.header.Subject(); err != nil || strings.ContainsAny(subject, "\r\n") {
+			t.Errorf("%s: the subject is %q, %v", purpose, subject, err)
+		}
 		to, err := got.header.AddressList("To")
 		if err != nil || len(to) != 1 {
 			t.Errorf("%s: To is %v, %v", purpose, to, err)

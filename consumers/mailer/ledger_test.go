@@ -15,6 +15,7 @@ type ledger struct {
 	mu    sync.Mutex
 	mails map[string]*entry
 	moot  bool
+	lease time.Duration
 
 	// losing makes that many outcomes of accepted mails go lost, as if the process had been killed.
 	losing int
@@ -28,11 +29,12 @@ type entry struct {
 	releases  []enrollment.MailFailure
 }
 
-const lease = 150 * time.Millisecond
+// shortLease ends while a test waits; no mail in a test may take as long.
+const shortLease = 150 * time.Millisecond
 
 var errKilled = errors.New("the process is gone")
 
-func newLedger() *ledger { return &ledger{mails: map[string]*entry{}} }
+func newLedger() *ledger { return &ledger{mails: map[string]*entry{}, lease: shortLease} }
 
 func (l *ledger) entry(m enrollment.Mail) *entry {
 	key := fmt.Sprint(m.Enrollment, m.Purpose, m.Generation, m.Number)
@@ -59,7 +61,7 @@ func (l *ledger) ClaimMail(_ context.Context, m enrollment.Mail) (enrollment.Cla
 		return enrollment.Claim{Verdict: enrollment.Moot}, nil
 	default:
 		e.uncertain++
-		e.until = now.Add(lease)
+		e.until = now.Add(l.lease)
 		return enrollment.Claim{Verdict: enrollment.SendNow}, nil
 	}
 	return enrollment.Claim{Verdict: enrollment.Settled, Outcome: *e.outcome}, nil
