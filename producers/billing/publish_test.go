@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,6 +24,7 @@ var until = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 // stream is a Publisher that stores what it is given, and fails as it is told.
 type stream struct {
 	ids     []string // in the order of their first storing
+	known   map[string]bool
 	batches []int
 	fail    func(call int) error
 	calls   int
@@ -38,8 +38,12 @@ func (s *stream) publish(_ context.Context, batch []events.Encoded) error {
 		}
 	}
 	s.batches = append(s.batches, len(batch))
+	if s.known == nil {
+		s.known = map[string]bool{}
+	}
 	for _, e := range batch {
-		if !slices.Contains(s.ids, e.MsgID) {
+		if !s.known[e.MsgID] {
+			s.known[e.MsgID] = true
 			s.ids = append(s.ids, e.MsgID)
 		}
 	}

@@ -312,6 +312,26 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}
 }
 
+func TestALineThatWasCutShortCostsItselfOnly(t *testing.T) {
+	for name, cut := range map[string]string{"in a string": bob[:200], "between fields": bob[:len(bob)-2]} {
+		records, faults, err := read(cut+"\n"+ada+"\n"+cut+"\nhello\n"+strings.Replace(ada, "INV-2", "INV-3", 1), mongo)
+		want := 3
+		if name == "between fields" {
+			want = 2 // what follows could be its end
+		}
+		if err != nil || len(records) != 2 || len(faults) != want {
+			t.Errorf("%s: %d records, faults %v, error %v", name, len(records), faults, err)
+		}
+	}
+}
+
+func TestALongTableIsReadToItsEnd(t *testing.T) {
+	records := readAll(t, header+bobRow+strings.Repeat(",,,,,,,,,,,,\n", 200_000)+adaRow)
+	if len(records) != 2 || records[1].Line != 200_003 {
+		t.Errorf("%d records", len(records))
+	}
+}
+
 func TestAFileThatBreaksOffEndsTheReading(t *testing.T) {
 	broken := errors.New("disk on fire")
 	for name, file := range map[string]string{"NDJSON": strings.Repeat(bob+"\n", 5) + bob[:50], "CSV": header + strings.Repeat(bobRow, 5) + bobRow[:50]} {
