@@ -35,7 +35,7 @@ func TestBrowserFollowsTheManual(t *testing.T) {
 	b.shot("6-check-email")
 	// Step 7: check your email and open the registration email.
 	up.inbox.expect(t, "bob@bobsbuilding.example")
-	b.do(chromedp.Navigate(up.Inbox+"/"), chromedp.Click(chromedp.Search(`//a[contains(., "bob@bobsbuilding.example") or contains(., "ctivate")]`)))
+	b.do(chromedp.Navigate(up.Inbox+"/"), chromedp.Click(chromedp.Search(`//a[contains(., "bob@bobsbuilding.example") or contains(., "ctivate")]`)), chromedp.WaitVisible(chromedp.CSS(`iframe`)))
 	b.shot("7-inbox")
 	// Step 8: follow the instructions: a new password.
 	b.do(chromedp.Navigate(up.inbox.expect(t, "bob@bobsbuilding.example").link(t)), chromedp.WaitVisible(chromedp.CSS(`input[name=password]`)))

@@ -58,13 +58,8 @@ func (c *upCommand) Run(in *invocation) (err error) {
 	if err := os.MkdirAll(c.DataDir, 0o755); err != nil { // Postgres may run as another user
 		return fmt.Errorf("--data-dir: %w", err)
 	}
-	unlock, err := lockFolder(c.DataDir)
-	if err != nil {
-		return err
-	}
 	m := &machine{parts: &parts{registry: newRegistry()}}
 	defer func() { err = errors.Join(err, m.stop()) }()
-	m.onStop(unlock)
 	if err := c.openLog(in, m); err != nil {
 		return err
 	}
@@ -88,19 +83,6 @@ func (c *upCommand) Run(in *invocation) (err error) {
 		return errors.Join(err, <-worked)
 	}
 	return <-worked
-}
-
-// lockFolder keeps a second `up` off the same data.
-func lockFolder(dir string) (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "up.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("--data-dir: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, &usageError{fmt.Errorf("--data-dir: another `billcenter up` runs on %s", dir)}
-	}
-	return f.Close, nil
 }
 
 const largestLog = 50 << 20

@@ -54,7 +54,6 @@ func (p *portal) application(r *http.Request, f form) (enrollment.Application, [
 	tenant := tenantIn(r.Context())
 	a := enrollment.Application{
 		Tenant:        tenant.ID,
-		Policy:        tenant.Policy,
 		AccountNumber: f.value(enrollment.FieldAccountNumber),
 		Code:          enrollment.Secret(f.value(enrollment.FieldCode)),
 		RequestID:     orNew(requestID(f)),
@@ -62,7 +61,7 @@ func (p *portal) application(r *http.Request, f form) (enrollment.Application, [
 	}
 	var broken rules
 	broken.oneLine(f, enrollment.FieldAccountNumber, func() error {
-		_, err := enrollment.AccountKey(a.AccountNumber, a.Policy.LeadingZerosOptional)
+		_, err := enrollment.AccountKey(a.AccountNumber, tenant.Policy.LeadingZerosOptional)
 		return err
 	})
 	broken.oneLine(f, enrollment.FieldCode, func() error {

@@ -43,7 +43,6 @@ func DefaultPolicy() Policy {
 // Application is a sign-up form that passed the form rules, and who sent it.
 type Application struct {
 	Tenant        string
-	Policy        Policy
 	AccountNumber string   // as typed
 	Code          Secret   // as typed
 	Email         Address  // where the activation mail goes
