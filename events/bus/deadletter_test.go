@@ -258,13 +258,13 @@ func TestDeadLettersAreFiltered(t *testing.T) {
 		if _, err := conn.RequestMsg(&nats.Msg{Subject: subject, Data: []byte("x")}, 5*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Bury(t.Context(), pull(t, b, consumer, 1)[0], bus.Verdict{Reason: reason}); err != nil {
+		if err := b.Bury(t.Context(), pull(t, b, consumer, 1)[0], bus.Verdict{Reason: reason, Parked: reason == "unknown-version"}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	bury("codes", "billing.mongo.invoice.emailed", "malformed")
 	bury("codes", "billing.acme.invoice.emailed", "unknown-tenant")
-	bury("mailer", "mail.mongo.activation.requested", "malformed")
+	bury("mailer", "mail.mongo.activation.requested", "unknown-version")
 	bury("codes", "billing.ACME.invoice.emailed", "unknown-tenant") // no tenant can have this name
 
 	for _, tt := range []struct {
@@ -277,6 +277,7 @@ func TestDeadLettersAreFiltered(t *testing.T) {
 		{"by tenant", bus.DeadLetterFilter{Tenant: "mongo"}, []uint64{1, 3}},
 		{"without a tenant", bus.DeadLetterFilter{Tenant: "_"}, []uint64{4}},
 		{"by reason", bus.DeadLetterFilter{Reason: "unknown-tenant"}, []uint64{2, 4}},
+		{"parked", bus.DeadLetterFilter{Parked: true}, []uint64{3}},
 		{"by consumer and tenant, continued", bus.DeadLetterFilter{Consumer: "codes", Tenant: "mongo", After: 1}, nil},
 		{"continued", bus.DeadLetterFilter{After: 2}, []uint64{3, 4}},
 	} {

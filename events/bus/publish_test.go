@@ -73,7 +73,7 @@ func TestPublishStoresEachIDOnce(t *testing.T) {
 		{"5000 of which 3 are known", invoices(2100, 3), invoices(0, 5000), 5000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := bustest.Start(t).Bus
+			b := bustest.StartConfig(t, bustest.Config{LazySync: true}).Bus
 			publish(t, b, tt.before...)
 			publish(t, b, tt.after...)
 			if got := streamStatus(t, b, bus.StreamBilling).Messages; got != tt.want {
@@ -254,10 +254,10 @@ func (c *endsAfter) Err() error {
 
 // The broker holds 50 open batches per stream for ten seconds each.
 func TestABatchGivenUpMakesRoomAtOnce(t *testing.T) {
-	b := bustest.Start(t).Bus
+	b := bustest.StartConfig(t, bustest.Config{LazySync: true}).Bus
 	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for i := range 60 {
+	for i := range 52 {
 		ctx := &endsAfter{Context: deadline}
 		ctx.left.Store(5)
 		if err := b.PublishAtomically(ctx, invoices(0, 20)); !errors.Is(err, context.Canceled) {

@@ -16,6 +16,7 @@ type DeadLetterFilter struct {
 	Consumer string
 	Tenant   string // "_" for letters without a valid tenant
 	Reason   string
+	Parked   bool   // only those that are parked
 	After    uint64 // only IDs above it, to continue a listing
 }
 
@@ -42,7 +43,7 @@ func (b *Bus) DeadLetters(ctx context.Context, filter DeadLetterFilter) iter.Seq
 			}
 			next = msg.Sequence
 			letter, err := readLetter(msg)
-			if err == nil && filter.Reason != "" && letter.Reason != filter.Reason {
+			if err == nil && !filter.matches(letter.DeadLetter) {
 				continue
 			}
 			if !yield(letter.DeadLetter, err) {
@@ -50,6 +51,11 @@ func (b *Bus) DeadLetters(ctx context.Context, filter DeadLetterFilter) iter.Seq
 			}
 		}
 	}
+}
+
+// matches checks what the subject does not say.
+func (f DeadLetterFilter) matches(l DeadLetter) bool {
+	return (f.Reason == "" || f.Reason == l.Reason) && (!f.Parked || l.Parked)
 }
 
 func (f DeadLetterFilter) subject() string {

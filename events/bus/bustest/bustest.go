@@ -180,14 +180,23 @@ func (b *Broker) startProcess() {
 
 // Main runs the tests, or a broker if this process was started to be one.
 func Main(m *testing.M) {
+	ServeIfChild()
+	os.Exit(m.Run())
+}
+
+// ServeIfChild is for a TestMain that has more to do than Main: in a process that
+// was started to be a broker it runs that and does not return, elsewhere it does
+// nothing.
+func ServeIfChild() {
 	dir := os.Getenv(envDir)
 	if dir == "" {
-		os.Exit(m.Run())
+		return
 	}
 	if err := serve(dir, os.Getenv(envPort)); err != nil {
 		fmt.Fprintln(os.Stderr, "bustest:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
 // serve runs until it is killed or its parent is gone.
