@@ -55,7 +55,8 @@ func (m *Metrics) Observe(consumer, event string, d Decision, took time.Duration
 	}
 }
 
-func (m *Metrics) panicked(consumer string) {
+// Panicked counts a delivery that ended in a panic.
+func (m *Metrics) Panicked(consumer string) {
 	if m != nil {
 		m.panics.WithLabelValues(consumer).Inc()
 	}

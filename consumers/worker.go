@@ -169,7 +169,7 @@ func (s *shift) tell(ctx context.Context, d *delivery, decision Decision, err er
 	log := s.log.With("event", d.event.Definition.Name, "tenant", d.event.Tenant, "id", d.event.ID,
 		"stream", d.in.Stream, "sequence", d.in.Sequence, "delivery", d.in.Deliveries)
 	if p, ok := errors.AsType[*Panic](err); ok {
-		s.Metrics.panicked(s.Consumer)
+		s.Metrics.Panicked(s.Consumer)
 		log.ErrorContext(ctx, "handler panicked", "error", p, "stack", string(p.Stack))
 	}
 	switch decision.Verdict {
@@ -185,14 +185,20 @@ func (s *shift) tell(ctx context.Context, d *delivery, decision Decision, err er
 }
 
 func (s *shift) recover(next message.HandlerFunc) message.HandlerFunc {
-	return func(msg *message.Message) (_ []*message.Message, err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = &Panic{What: describe(v), Stack: debug.Stack()}
-			}
-		}()
-		return next(msg)
+	return func(msg *message.Message) (produced []*message.Message, err error) {
+		err = Guard(func() (err error) { produced, err = next(msg); return err })
+		return produced, err
 	}
+}
+
+// Guard runs f and returns its error, or a *Panic where f panicked: one event must not end the process for all others.
+func Guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &Panic{What: describe(v), Stack: debug.Stack()}
+		}
+	}()
+	return f()
 }
 
 func describe(v any) string {

@@ -27,6 +27,8 @@ type Database struct {
 	DB   *sqlx.DB
 	URL  string
 	Ring *keyring.Ring
+
+	name string
 }
 
 // Tenants that the store of a test knows: Mongo has the default policy, in Zeros leading zeros are optional.
@@ -113,7 +115,7 @@ func New(t testing.TB) *Database {
 	}
 	t.Cleanup(func() { db.Close() })
 	ring := Ring(t)
-	return &Database{Store: store.New(db, ring, Policy), DB: db, URL: url, Ring: ring}
+	return &Database{Store: store.New(db, ring, Policy), DB: db, URL: url, Ring: ring, name: name}
 }
 
 // Ring makes a key ring for a test.
