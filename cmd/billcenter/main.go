@@ -26,6 +26,7 @@ type commands struct {
 	Account     accountCommand     `cmd:"" help:"The timeline of an account, and why its customer cannot enroll."`
 	Deadletters deadlettersCommand `cmd:"" help:"Messages that could not be handled: list, show, replay, drop."`
 	Doctor      doctorCommand      `cmd:"" help:"Check configuration, database, broker, SMTP and clock."`
+	Keys        keysCommand        `cmd:"" help:"Keys for other programs: the mail worker's."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }
 
