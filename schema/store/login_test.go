@@ -189,6 +189,9 @@ func TestASession(t *testing.T) {
 	find("t2", "bob on his phone")
 	save("t1", user, "a request that was under way")
 	find("t1", "")
+	if n := s.number(`SELECT count(*) FROM sessions WHERE token_hash = 't1' AND data = ''`); n != 1 {
+		t.Error("an ended session keeps what it knew")
+	}
 	ok(t, s.EndSession(t.Context(), "t1"))
 
 	s.Pass(t, 31*time.Minute)

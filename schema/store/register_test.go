@@ -54,6 +54,7 @@ func TestWhoMayRegister(t *testing.T) {
 		{name: "an old code whose event names a later end", bills: []events.Message{invoice("", "GOOD", daysAgo(100), until(daysAgo(-1)))}},
 		{name: "a young code whose event named an earlier end", bills: []events.Message{invoice("", "GOOD", daysAgo(2), until(daysAgo(1)))}, want: &enrollment.Refusal{Reason: enrollment.CodeExpired, Field: enrollment.FieldCode}},
 		{name: "a refresh decides the end", bills: []events.Message{invoice("", "GOOD", daysAgo(1), until(daysAgo(-30))), invoice("", "GOOD", daysAgo(2), until(daysAgo(1)))}},
+		{name: "of two ends told at the same moment the later one counts", bills: []events.Message{invoice("", "GOOD", newer, until(daysAgo(-30))), invoice("", "GOOD", newer, until(daysAgo(1)))}},
 		{name: "a used code", bills: []events.Message{invoice("", "GOOD", daysAgo(2))},
 			before: func(account string) { s.enrolls(s.form(mongo, account, "GOOD")) }, want: &enrollment.Refusal{Reason: enrollment.CodeUsed, Field: enrollment.FieldCode}},
 		{name: "a used code whose life is over is used first of all", bills: []events.Message{invoice("", "GOOD", daysAgo(2))},
@@ -254,6 +255,42 @@ func TestARegistrationAnnouncesFactAndMail(t *testing.T) {
 	}
 	if age := time.Since(fact.OccurredAt); age < -time.Minute || age > time.Minute {
 		t.Errorf("it occurred %s ago", age)
+	}
+}
+
+// Two mails of one moment with one code: which came first must not be seen in the facts. Without a date of issue the month is
+// that of the mail, as in Invited.
+func TestTheInvoiceMonthDependsOnNoOrder(t *testing.T) {
+	s := stage(t)
+	at := daysAgo(1)
+	issued := func(on events.Date) func(*events.InvoiceEmailed) {
+		return func(m *events.InvoiceEmailed) { m.Invoice.IssuedOn = on }
+	}
+	for i, tt := range []struct {
+		name          string
+		first, second events.Date
+		want          string
+	}{
+		{"the second event is the newer", "2026-08-01", "2026-09-01", "2026-09"},
+		{"no date of issue", "2026-08-01", "", at.Format("2006-01")},
+	} {
+		for _, swapped := range []bool{false, true} {
+			account := fmt.Sprint("A-", i, swapped)
+			batch := []events.Received{
+				event(t, mongo, "//b", account+"1", s.next(), invoice(account, "QX4T-88ZK", at, issued(tt.first))),
+				event(t, mongo, "//b", account+"2", s.next(), invoice(account, "QX4T-88ZK", at, issued(tt.second))),
+			}
+			if swapped {
+				slices.Reverse(batch)
+			}
+			for _, r := range batch {
+				s.takes(r)
+			}
+			id := s.admits(s.form(mongo, account, "QX4T-88ZK"))
+			if got := storetest.One[string](t, s.Database, `SELECT invoice_month FROM enrollments WHERE id = $1`, id); got != tt.want {
+				t.Errorf("%s, swapped %t: %s, want %s", tt.name, swapped, got, tt.want)
+			}
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 // Database is what a test works on.
 type Database struct {
 	*store.Store
-	DB   *sqlx.DB
+	DB   *sqlx.DB // the test's own connections, beside the store's
 	URL  string
 	Ring *keyring.Ring
 
@@ -109,13 +109,21 @@ func New(t testing.TB) *Database {
 		t.Fatalf("clone the database: %v", err)
 	}
 	url := server.pg.URL(name)
-	db, err := store.Open(ctx, url, 10)
+	ring := Ring(t)
+	return &Database{
+		Store: store.New(connect(t, url), ring, Policy), DB: connect(t, url+"&application_name="+looker), URL: url, Ring: ring, name: name,
+	}
+}
+
+// connect opens a pool that is closed with the test.
+func connect(t testing.TB, url string) *sqlx.DB {
+	t.Helper()
+	db, err := store.Open(context.Background(), url, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	ring := Ring(t)
-	return &Database{Store: store.New(db, ring, Policy), DB: db, URL: url, Ring: ring, name: name}
+	return db
 }
 
 // Ring makes a key ring for a test.
