@@ -160,9 +160,11 @@ func (b *backlogs) Collect(ch chan<- prometheus.Metric) {
 		if s.Missing {
 			continue
 		}
-		gauge(b.messages, float64(s.Messages), s.Name)
+		if !s.Denied {
+			gauge(b.messages, float64(s.Messages), s.Name)
+		}
 		for _, c := range s.Consumers {
-			if !c.Missing {
+			if !c.Missing && !c.Denied {
 				gauge(b.pending, float64(c.Pending), c.Name)
 				gauge(b.ackPending, float64(c.AckPending), c.Name)
 				gauge(b.redelivered, float64(c.Redelivered), c.Name)

@@ -109,8 +109,17 @@ func (s *services) broker(ctx context.Context, name string, wait bool, sealer bu
 	if s.NatsURL == "" {
 		return nil, &usageError{errors.New("--nats-url (BILLCENTER_NATS_URL) is missing, and no 'billcenter up' runs on " + s.DataDir)}
 	}
+	directory, err := s.directory()
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, t := range directory.All() {
+		ids = append(ids, t.ID)
+	}
 	return bus.Dial(ctx, bus.Options{
-		URL: s.NatsURL, Name: "billcenter " + name, CredentialsFile: s.NatsCreds, RootCAFile: s.NatsCA,
+		Topology: bus.DefaultTopology().ForTenants(ids...),
+		URL:      s.NatsURL, Name: "billcenter " + name, CredentialsFile: s.NatsCreds, RootCAFile: s.NatsCA,
 		WaitForBroker: wait, Sealer: sealer, Log: log,
 	})
 }

@@ -108,8 +108,10 @@ func (b *Bus) applyStream(ctx context.Context, want Stream) (Change, error) {
 	change := Change{Kind: "stream", Name: want.Name, Action: "unchanged"}
 	info, err := b.streamInfo(ctx, want.Name)
 	if errors.Is(err, ErrNotMigrated) {
-		if _, err := b.js.CreateStream(ctx, want.config()); err != nil {
-			return change, fmt.Errorf("create stream %s: %w", want.Name, brokerError(err))
+		asking, done := b.nc.asking(ctx, b.api+"STREAM.CREATE."+want.Name)
+		defer done()
+		if _, err := b.js.CreateStream(asking, want.config()); err != nil {
+			return change, fmt.Errorf("create stream %s: %w", want.Name, brokerError(cause(asking, err)))
 		}
 		change.Action = "created"
 		return change, nil
@@ -124,8 +126,10 @@ func (b *Bus) applyStream(ctx context.Context, want Stream) (Change, error) {
 	next, w := info.Config, want.config()
 	next.Description, next.MaxAge, next.Duplicates = w.Description, w.MaxAge, w.Duplicates
 	next.MaxMsgSize, next.AllowDirect, next.AllowAtomicPublish = w.MaxMsgSize, w.AllowDirect, w.AllowAtomicPublish
-	if _, err := b.js.UpdateStream(ctx, next); err != nil {
-		return change, fmt.Errorf("update stream %s: %w", want.Name, brokerError(err))
+	asking, done := b.nc.asking(ctx, b.api+"STREAM.UPDATE."+want.Name)
+	defer done()
+	if _, err := b.js.UpdateStream(asking, next); err != nil {
+		return change, fmt.Errorf("update stream %s: %w", want.Name, brokerError(cause(asking, err)))
 	}
 	change.Action = "updated"
 	return change, nil
@@ -134,9 +138,11 @@ func (b *Bus) applyStream(ctx context.Context, want Stream) (Change, error) {
 func (b *Bus) applyConsumer(ctx context.Context, stream Stream, want Consumer) (Change, error) {
 	change := Change{Kind: "consumer", Name: want.Name, Action: "unchanged"}
 	info, err := b.consumerInfo(ctx, stream.Name, want.Name)
+	asking, done := b.nc.asking(ctx, b.api+"CONSUMER.CREATE."+stream.Name+"."+want.Name)
+	defer done()
 	if errors.Is(err, ErrNotMigrated) {
-		if _, err := b.js.CreateConsumer(ctx, stream.Name, want.config()); err != nil {
-			return change, fmt.Errorf("create consumer %s: %w", want.Name, brokerError(err))
+		if _, err := b.js.CreateConsumer(asking, stream.Name, want.config()); err != nil {
+			return change, fmt.Errorf("create consumer %s: %w", want.Name, brokerError(cause(asking, err)))
 		}
 		change.Action = "created"
 		return change, nil
@@ -151,8 +157,8 @@ func (b *Bus) applyConsumer(ctx context.Context, stream Stream, want Consumer) (
 	next, w := info.Config, want.config()
 	next.Description, next.AckWait, next.BackOff = w.Description, w.AckWait, w.BackOff
 	next.MaxDeliver, next.MaxAckPending = w.MaxDeliver, w.MaxAckPending
-	if _, err := b.js.UpdateConsumer(ctx, stream.Name, next); err != nil {
-		return change, fmt.Errorf("update consumer %s: %w", want.Name, brokerError(err))
+	if _, err := b.js.UpdateConsumer(asking, stream.Name, next); err != nil {
+		return change, fmt.Errorf("update consumer %s: %w", want.Name, brokerError(cause(asking, err)))
 	}
 	change.Action = "updated"
 	return change, nil
@@ -160,9 +166,9 @@ func (b *Bus) applyConsumer(ctx context.Context, stream Stream, want Consumer) (
 
 // Verify checks that the named streams and consumers exist with the settings
 // that this program relies on, and that no consumer has lost its place. A
-// consumer's stream is checked with it; without names, everything is. A worker
-// calls it before it starts and must not start on an error. A description may
-// differ.
+// consumer's stream is checked with it, as far as this user may look at that;
+// without names, everything is. A worker calls it before it starts and must not
+// start on an error. A description may differ.
 func (b *Bus) Verify(ctx context.Context, names ...string) error {
 	wanted := func(name string) bool { return len(names) == 0 }
 	if len(names) > 0 {
@@ -184,29 +190,43 @@ func (b *Bus) Verify(ctx context.Context, names ...string) error {
 			}
 		}
 		if wanted(s.Name) || len(consumers) > 0 {
-			errs = append(errs, b.verifyStream(ctx, s, consumers))
+			errs = append(errs, b.verifyStream(ctx, s, wanted(s.Name), consumers))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (b *Bus) verifyStream(ctx context.Context, want Stream, consumers []Consumer) error {
+func (b *Bus) verifyStream(ctx context.Context, want Stream, itself bool, consumers []Consumer) error {
 	info, err := b.streamInfo(ctx, want.Name)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrDenied) && !itself:
+		// A service in an account of its own sees no more than its consumer. The
+		// settings of the stream, and that it has not lost its end, are then left
+		// to those who may look.
+		b.log.Info("only the consumer is checked, since this user may not look at its stream", "stream", want.Name)
+		return errors.Join(b.verifyConsumers(ctx, want, consumers, nil)...)
+	case err != nil:
 		return err
 	}
-	errs := []error{verdict("stream", want.Name, diffStream(info.Config, want.config()))}
+	errs := b.verifyConsumers(ctx, want, consumers, info)
+	return errors.Join(append(errs, verdict("stream", want.Name, diffStream(info.Config, want.config())))...)
+}
+
+// verifyConsumers leaves out their places where the stream is not known.
+func (b *Bus) verifyConsumers(ctx context.Context, want Stream, consumers []Consumer, stream *jetstream.StreamInfo) []error {
+	var errs []error
 	for _, c := range consumers {
 		have, err := b.consumerInfo(ctx, want.Name, c.Name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		errs = append(errs,
-			verdict("consumer", c.Name, diffConsumer(have.Config, c.config())),
-			checkPlace(have, info.State.LastSeq))
+		errs = append(errs, verdict("consumer", c.Name, diffConsumer(have.Config, c.config())))
+		if stream != nil {
+			errs = append(errs, checkPlace(have, stream.State.LastSeq))
+		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 func verdict(kind, name string, all []Difference) error {
@@ -244,23 +264,27 @@ func (t Topology) has(name string) bool {
 }
 
 func (b *Bus) streamInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	s, err := b.js.Stream(ctx, stream)
+	asking, done := b.nc.asking(ctx, b.api+"STREAM.INFO."+stream)
+	defer done()
+	s, err := b.js.Stream(asking, stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("stream %s does not exist on the broker: %w", stream, ErrNotMigrated)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", stream, brokerError(err))
+		return nil, fmt.Errorf("look up stream %s: %w", stream, brokerError(cause(asking, err)))
 	}
 	return s.CachedInfo(), nil
 }
 
 func (b *Bus) consumerInfo(ctx context.Context, stream, consumer string) (*jetstream.ConsumerInfo, error) {
-	c, err := b.js.Consumer(ctx, stream, consumer)
+	asking, done := b.nc.asking(ctx, b.api+"CONSUMER.INFO."+stream+"."+consumer)
+	defer done()
+	c, err := b.js.Consumer(asking, stream, consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("consumer %s of stream %s does not exist on the broker: %w", consumer, stream, ErrNotMigrated)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up consumer %s: %w", consumer, brokerError(err))
+		return nil, fmt.Errorf("look up consumer %s: %w", consumer, brokerError(cause(asking, err)))
 	}
 	return c.CachedInfo(), nil
 }
@@ -269,6 +293,7 @@ func (b *Bus) consumerInfo(ctx context.Context, stream, consumer string) (*jetst
 type StreamStatus struct {
 	Name      string
 	Missing   bool // not on the broker; the rest is zero then
+	Denied    bool // this user may not look at it; the rest is zero then
 	Messages  uint64
 	Bytes     uint64
 	FirstSeq  uint64
@@ -281,6 +306,7 @@ type StreamStatus struct {
 type ConsumerStatus struct {
 	Name        string
 	Missing     bool
+	Denied      bool
 	Pending     uint64 // not delivered yet
 	AckPending  int    // delivered, neither acknowledged nor terminated
 	Redelivered int    // of AckPending, those delivered more than once
@@ -288,16 +314,18 @@ type ConsumerStatus struct {
 	Waiting     int    // pull requests; 0 when no worker is listening
 }
 
-// Status reports on every stream and consumer of the topology. What is missing
-// is reported, not an error.
+// Status reports on every stream and consumer of the topology. What is missing,
+// or denied to this user, is reported, not an error.
 func (b *Bus) Status(ctx context.Context) ([]StreamStatus, error) {
 	var all []StreamStatus
 	for _, s := range b.topology {
 		status := StreamStatus{Name: s.Name}
-		info, err := b.streamInfo(ctx, s.Name)
+		info, err := b.lookAtStream(ctx, s.Name)
 		switch {
 		case errors.Is(err, ErrNotMigrated):
 			status.Missing = true
+		case errors.Is(err, ErrDenied):
+			status.Denied = true
 		case err != nil:
 			return nil, err
 		default:
@@ -307,10 +335,12 @@ func (b *Bus) Status(ctx context.Context) ([]StreamStatus, error) {
 		}
 		for _, c := range s.Consumers {
 			consumer := ConsumerStatus{Name: c.Name}
-			info, err := b.consumerInfo(ctx, s.Name, c.Name)
+			info, err := b.lookAtConsumer(ctx, s.Name, c.Name)
 			switch {
 			case errors.Is(err, ErrNotMigrated):
 				consumer.Missing = true
+			case errors.Is(err, ErrDenied):
+				consumer.Denied = true
 			case err != nil:
 				return nil, err
 			default:
@@ -323,6 +353,22 @@ func (b *Bus) Status(ctx context.Context) ([]StreamStatus, error) {
 		all = append(all, status)
 	}
 	return all, nil
+}
+
+// lookAtStream and lookAtConsumer do not ask again what was denied a short while
+// ago: Status is called every few seconds.
+func (b *Bus) lookAtStream(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+	if err := b.nc.refused(b.api + "STREAM.INFO." + stream); err != nil {
+		return nil, err
+	}
+	return b.streamInfo(ctx, stream)
+}
+
+func (b *Bus) lookAtConsumer(ctx context.Context, stream, consumer string) (*jetstream.ConsumerInfo, error) {
+	if err := b.nc.refused(b.api + "CONSUMER.INFO." + stream + "." + consumer); err != nil {
+		return nil, err
+	}
+	return b.consumerInfo(ctx, stream, consumer)
 }
 
 func describe(differences []Difference) string {

@@ -84,8 +84,8 @@ func TestApplyMayBeRepeated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(changes) != 9 {
-			t.Errorf("%d changes, want 5 streams and 4 consumers", len(changes))
+		if len(changes) != 10 {
+			t.Errorf("%d changes, want 5 streams and 5 consumers", len(changes))
 		}
 		for _, c := range changes {
 			if c.Action != want {

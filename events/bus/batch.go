@@ -106,7 +106,9 @@ func (b *Bus) publishAtomically(ctx context.Context, messages []*outgoing) error
 func (b *Bus) openBatch(ctx context.Context, m *outgoing) error {
 	response, err := b.nc.request(ctx, m.Msg)
 	if err != nil {
-		b.abandonBatch(m.Header.Get(headerBatchID), m.Subject)
+		if !errors.Is(err, ErrDenied) {
+			b.abandonBatch(m.Header.Get(headerBatchID), m.Subject)
+		}
 		return m.failed(err)
 	}
 	if len(response.Data) == 0 {

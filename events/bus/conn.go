@@ -107,6 +107,18 @@ func Dial(ctx context.Context, o Options) (*Bus, error) {
 	nc := newLink()
 
 	conn, err := nats.Connect(o.URL, append(connOptions(ctx, o, log),
+		// Permission violations arrive only here. What nobody waits for, such as
+		// an acknowledgement, is only logged.
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if nc.denied(err) {
+				return
+			}
+			attrs := []any{"error", err}
+			if sub != nil {
+				attrs = append(attrs, "subject", sub.Subject)
+			}
+			log.Error("broker reported an error", attrs...)
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			nc.disconnected()
 			if err != nil {
@@ -163,14 +175,6 @@ func connOptions(ctx context.Context, o Options, log *slog.Logger) []nats.Option
 		nats.ReconnectBufSize(-1),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			log.Info("broker connection restored", "url", nc.ConnectedUrlRedacted())
-		}),
-		// Permission violations arrive only here; the call itself times out.
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			attrs := []any{"error", err}
-			if sub != nil {
-				attrs = append(attrs, "subject", sub.Subject)
-			}
-			log.Error("broker reported an error", attrs...)
 		}),
 	}
 	if o.CredentialsFile != "" {

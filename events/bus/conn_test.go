@@ -2,7 +2,7 @@ package bus_test
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -44,8 +44,8 @@ func TestDialingNobody(t *testing.T) {
 	}
 }
 
-// The permissions that the deployment gives consumer codes. What it is not
-// allowed to do is logged, since the call itself only times out.
+// The permissions that consumer codes needs. What it is not allowed to do fails
+// at once, by name, although the broker says so apart from the call.
 func TestAWorkerNeedsOnlyItsOwnPermissions(t *testing.T) {
 	url := serve(t, &server.Options{
 		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
@@ -90,14 +90,72 @@ func TestAWorkerNeedsOnlyItsOwnPermissions(t *testing.T) {
 	if upTo, err := codes.PurgeBelowAckFloor(t.Context(), bus.ConsumerCodes); err != nil || upTo != 30 {
 		t.Errorf("purged up to %d, %v", upTo, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := codes.Publish(ctx, invoices(100, 1)...); err == nil {
-		t.Error("codes published as billing")
+	denied := func(what, subject string, err error) {
+		t.Helper()
+		if !errors.Is(err, bus.ErrDenied) || !strings.Contains(err.Error(), subject) {
+			t.Errorf("%s: got %v, want that it may not publish to %s", what, err, subject)
+		}
 	}
-	eventually(t, "in the log", func() bool { return strings.Contains(log.String(), "Permissions Violation") })
-	if text := log.String(); strings.Contains(text, "codes:c") {
-		t.Errorf("a password is in the log: %s", text)
+	denied("one event", "billing.mongo.invoice.emailed", codes.Publish(t.Context(), invoices(100, 1)...))
+	denied("a batch of events", "billing.mongo.invoice.emailed", codes.Publish(t.Context(), invoices(100, 20)...))
+	_, err := codes.Pull(t.Context(), bus.ConsumerMailer, 1, time.Minute)
+	denied("work of others", "$JS.API.CONSUMER.MSG.NEXT.MAIL.mailer", err)
+	_, err = codes.Apply(t.Context())
+	denied("the topology", "$JS.API.STREAM.INFO.MAIL", err)
+	denied("everything", "$JS.API.STREAM.INFO.MAIL", codes.Verify(t.Context()))
+	denied("a consumer of others", "$JS.API.CONSUMER.INFO.MAIL.mailer", codes.Verify(t.Context(), bus.ConsumerMailer))
+	denied("a stream of others", "$JS.API.STREAM.INFO.MAIL", codes.Verify(t.Context(), bus.StreamMail))
+	_, err = codes.DeadLetter(t.Context(), 1)
+	denied("a dead letter", "$JS.API.STREAM.INFO.DEADLETTER", err)
+	for range 2 {
+		status, err := codes.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range status {
+			if mine := s.Name == bus.StreamBilling; s.Denied == mine || s.Missing {
+				t.Errorf("status of %s: %+v", s.Name, s)
+			}
+		}
+	}
+	if text := log.String(); strings.Contains(text, "codes:c") || strings.Contains(text, "Permissions Violation") {
+		t.Errorf("the log has a password, or what its callers know: %s", text)
+	}
+}
+
+// A service in an account of its own may see its consumer and nothing else.
+func TestVerifyChecksWhatItMaySee(t *testing.T) {
+	url := serve(t, &server.Options{
+		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+		Users: []*server.User{
+			{Username: "operator", Password: "o"},
+			{Username: "mailer", Password: "m", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: []string{"$JS.API.CONSUMER.INFO.MAIL.mailer"}},
+			}},
+		},
+	})
+	var log syncBuffer
+	mailer := dial(t, bus.Options{URL: "nats://mailer:m@" + url, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := mailer.Verify(t.Context(), bus.ConsumerMailer); !errors.Is(err, bus.ErrNotMigrated) {
+		t.Errorf("before the migration: %v", err)
+	}
+	operator := dial(t, bus.Options{URL: "nats://operator:o@" + url})
+	if _, err := operator.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := mailer.Verify(t.Context(), bus.ConsumerMailer); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "only the consumer is checked") {
+		t.Errorf("the log does not say what was not checked: %s", log.String())
+	}
+	_, js := operator.Raw()
+	foreign := bus.Consumer{Name: bus.ConsumerMailer, AckWait: time.Minute, MaxAckPending: 1}.Config()
+	if _, err := js.UpdateConsumer(t.Context(), bus.StreamMail, foreign); err != nil {
+		t.Fatal(err)
+	}
+	if err := mailer.Verify(t.Context(), bus.ConsumerMailer); !errors.As(err, new(*bus.SettingsError)) {
+		t.Errorf("foreign settings: %v", err)
 	}
 }
 

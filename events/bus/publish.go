@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -155,6 +156,14 @@ func (b *Bus) sizeLimit(subject string) int {
 // publishAsync publishes one by one, with up to asyncWindow acknowledgements
 // outstanding. A duplicate is a success.
 func (b *Bus) publishAsync(ctx context.Context, messages []*outgoing) error {
+	subjects := make([]string, len(messages))
+	for i, m := range messages {
+		subjects[i] = m.Subject
+	}
+	slices.Sort(subjects)
+	ctx, done := b.nc.asking(ctx, slices.Compact(subjects)...)
+	defer done()
+
 	futures := make([]jetstream.PubAckFuture, 0, len(messages))
 	settled := 0
 	for i, m := range messages {
@@ -164,8 +173,8 @@ func (b *Bus) publishAsync(ctx context.Context, messages []*outgoing) error {
 			}
 			settled++
 		}
-		if err := ctx.Err(); err != nil {
-			return m.failed(err)
+		if ctx.Err() != nil {
+			return m.failed(context.Cause(ctx))
 		}
 		future, err := b.js.PublishMsgAsync(m.Msg, jetstream.WithStallWait(stallWait))
 		if err != nil {
@@ -188,7 +197,7 @@ func settle(ctx context.Context, m *outgoing, future jetstream.PubAckFuture) err
 	case err := <-future.Err():
 		return m.failed(err)
 	case <-ctx.Done():
-		return m.failed(ctx.Err())
+		return m.failed(context.Cause(ctx))
 	}
 }
 

@@ -41,7 +41,7 @@ const (
 //
 // Lost connections and restarts of the broker pass unnoticed, as time without
 // messages. A missing stream or consumer is an error that wraps
-// ErrNotMigrated. When ctx ends, Pull returns at once with its error, and the
+// ErrNotMigrated, a missing permission one that wraps ErrDenied. When ctx ends, Pull returns at once with its error, and the
 // messages it had go back to the broker.
 func (b *Bus) Pull(ctx context.Context, consumer string, max int, wait time.Duration) ([]*Incoming, error) {
 	stream, err := b.topology.Stream(consumer)
@@ -104,6 +104,8 @@ func (b *Bus) request(ctx context.Context, stream, consumer string, max int, wai
 		return nil, false, err
 	}
 	subject := b.api + "CONSUMER.MSG.NEXT." + stream + "." + consumer
+	ctx, done := b.nc.asking(ctx, subject)
+	defer done()
 	if err := b.nc.PublishRequest(subject, inbox, data); err != nil {
 		r.over = true
 		return nil, false, unlessAway(err)
@@ -160,7 +162,7 @@ func (r *pullRequest) collect(ctx context.Context, silence time.Duration) (again
 		case <-timer.C:
 			return true, nil
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return false, context.Cause(ctx)
 		}
 	}
 	return again, nil

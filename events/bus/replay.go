@@ -142,12 +142,14 @@ func (b *Bus) findLetter(ctx context.Context, id uint64) (jetstream.Stream, seal
 }
 
 func (b *Bus) deadLetterStream(ctx context.Context) (jetstream.Stream, error) {
-	stream, err := b.js.Stream(ctx, StreamDeadLetter)
+	asking, done := b.nc.asking(ctx, b.api+"STREAM.INFO."+StreamDeadLetter)
+	defer done()
+	stream, err := b.js.Stream(asking, StreamDeadLetter)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("stream %s does not exist on the broker: %w", StreamDeadLetter, ErrNotMigrated)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", StreamDeadLetter, brokerError(err))
+		return nil, fmt.Errorf("look up stream %s: %w", StreamDeadLetter, brokerError(cause(asking, err)))
 	}
 	return stream, nil
 }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,6 +23,10 @@ const (
 	ConsumerMailer   = "mailer"
 	ConsumerProgress = "progress"
 	ConsumerFunnel   = "funnel"
+
+	// ConsumerAnalytics belongs to whoever follows the facts outside of Bill
+	// Center, so that they and our funnel do not take each other's messages.
+	ConsumerAnalytics = "analytics"
 )
 
 const day = 24 * time.Hour
@@ -125,6 +130,12 @@ func DefaultTopology() Topology {
 					AckWait:       30 * time.Second,
 					MaxAckPending: 10_000, // as codes
 				},
+				{
+					Name:          ConsumerAnalytics,
+					Description:   "Facts for readers outside of Bill Center.",
+					AckWait:       30 * time.Second,
+					MaxAckPending: 10_000,
+				},
 			},
 		},
 		{
@@ -146,6 +157,31 @@ func DefaultTopology() Topology {
 			MaxMessageBytes: maxDeadLetterBytes,
 		},
 	}
+}
+
+// BillingConsumer is the durable consumer with which a tenant's billing system
+// reads what is asked of it. Each has one of its own, since permissions are
+// given by consumer.
+func BillingConsumer(tenant string) string { return "billing-" + tenant }
+
+// ForTenants returns the topology with the consumers that each tenant has.
+func (t Topology) ForTenants(tenants ...string) Topology {
+	t = slices.Clone(t)
+	i := slices.IndexFunc(t, func(s Stream) bool { return s.Name == StreamRequests })
+	if i < 0 {
+		return t
+	}
+	t[i].Consumers = slices.Clone(t[i].Consumers)
+	for _, tenant := range tenants {
+		t[i].Consumers = append(t[i].Consumers, Consumer{
+			Name:          BillingConsumer(tenant),
+			Description:   "What is asked of the billing system of " + tenant + ".",
+			Filters:       []string{"requests." + tenant + ".>"},
+			AckWait:       30 * time.Second,
+			MaxAckPending: 1_000,
+		})
+	}
+	return t
 }
 
 // Stream returns the stream that the consumer reads.
