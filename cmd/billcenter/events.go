@@ -79,7 +79,7 @@ func (c *eventsValidateCommand) Run(in *invocation) error {
 	defer closeFile()
 	faults := []*billing.Fault{}
 	summary, err := billing.Publish(in, file, func(context.Context, []events.Encoded) error { return nil }, billing.Options{
-		Origin: billing.Origin{Tenant: c.Tenant, Source: events.Source(c.Tenant, "billing"), Format: formatOf(c.Format, c.File)},
+		Origin: billing.Origin{Tenant: c.Tenant, Source: events.Source(c.Tenant, "billing"), Format: formatOf(c.Format, c.File), Foreign: true},
 		DryRun: true,
 		OnFault: func(f *billing.Fault) {
 			if c.JSON {

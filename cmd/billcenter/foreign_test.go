@@ -195,3 +195,14 @@ func TestRolesSurviveBeingKilled(t *testing.T) {
 		w.roles[name].stop()
 	}
 }
+
+func TestEverySampleValidates(t *testing.T) {
+	var none *system
+	for _, row := range decode[[]eventRow](t, none.command(t, 0, "events", "list", "--json")) {
+		file := filepath.Join(t.TempDir(), row.Name+".json")
+		if err := os.WriteFile(file, []byte(none.command(t, 0, "events", "sample", row.Name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		none.command(t, 0, "events", "validate", file)
+	}
+}

@@ -24,6 +24,9 @@ type Origin struct {
 	Tenant string
 	Source string // of records that are bare data: //mongo.billcenter.net/billing
 	Format Format
+
+	// Foreign takes whole events of every type of the contract, not only billing's own: for checking a file, not for publishing it.
+	Foreign bool
 }
 
 // Format of a file.

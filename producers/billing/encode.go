@@ -50,7 +50,7 @@ func encodeWhole(from Origin, object []byte) (events.Encoded, error) {
 			def = known
 		}
 	}
-	if def.Domain != events.Billing {
+	if def.Domain != events.Billing && !from.Foreign {
 		return events.Encoded{}, &events.Malformed{Fault: events.TypeMismatch, Field: "type", Why: "is none of billing's own: " + strings.Join(ownTypes(), ", ")}
 	}
 	e, err := events.Decode(def.Subject(from.Tenant), events.StructuredHeader(), object)
