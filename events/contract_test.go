@@ -13,7 +13,6 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/mongotel/billcenter/events"
 )
 
@@ -69,95 +68,6 @@ func TestEverySampleIsValidBySchema(t *testing.T) {
 			t.Errorf("%s: %v", def.Name, err)
 		}
 	}
-}
-
-func TestEveryEventAndFieldIsExplained(t *testing.T) {
-	for _, def := range events.Catalog() {
-		var file struct {
-			ID         string `json:"$id"`
-			Dialect    string `json:"$schema"`
-			Additional *bool  `json:"additionalProperties"`
-			Event      struct{ Name, Subject string }
-			About      struct{ Name, Subject string } `json:"x-event"`
-		}
-		if err := json.Unmarshal(events.Schema(def), &file); err != nil {
-			t.Fatal(err)
-		}
-		if file.ID != def.Type.DataSchema() || file.Dialect != "https://json-schema.org/draft/2020-12/schema" {
-			t.Errorf("%s: $id is %s, $schema is %s", def.Name, file.ID, file.Dialect)
-		}
-		if file.About.Name != def.Name || file.About.Subject != def.Subject("<tenant>") {
-			t.Errorf("%s: x-event names %v", def.Name, file.About)
-		}
-		if file.Additional == nil || !*file.Additional {
-			t.Errorf("%s: does not say that other fields are taken", def.Name)
-		}
-		p := events.PageOf(def)
-		if p.Title == "" || p.Publisher == "" || p.Readers == "" || p.When == "" || !strings.Contains(p.Description, "are ignored and kept") {
-			t.Errorf("%s: the page has gaps", def.Name)
-		}
-		for _, f := range p.Fields {
-			if f.Title == "" || f.Description == "" || f.Type == "" {
-				t.Errorf("%s: %s has no title, description or type", def.Name, f.Path)
-			}
-			limited := len(f.Limits) > 0 || len(f.Allowed) > 0 || f.Type == "boolean" || f.Type == "object"
-			if !limited || f.Example == "" && f.Type != "object" || f.Unit == "" && f.Type == "integer" {
-				t.Errorf("%s: %s has no limits, example or unit", def.Name, f.Path)
-			}
-		}
-	}
-}
-
-// The Go structs and the schemas name the same fields with the same types, and what Go always writes is required.
-func TestSchemasHaveTheFieldsOfTheGoTypes(t *testing.T) {
-	for _, def := range events.Catalog() {
-		want := goFields(reflect.TypeOf(def.New()).Elem(), "")
-		got := map[string]string{}
-		for _, f := range events.PageOf(def).Fields {
-			got[f.Path] = f.Type
-			switch always := strings.HasSuffix(want[f.Path], "*"); {
-			case always && f.Required:
-				got[f.Path] += "*"
-			case f.Required && def.Domain == events.Enrollment && (f.Path == "enrollmentId" || f.Path == "reason"):
-				// Shared by all facts, required by some: TestSchemasJudgeAsGoDoes knows which.
-			case f.Required:
-				t.Errorf("%s: %s is required, and Go may leave it out", def.Name, f.Path)
-			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: Go (-) and schema (+) differ:\n%s", def.Name, diff)
-		}
-	}
-}
-
-// goFields are the JSON types of a struct's fields by path; a * marks those that are always written.
-func goFields(of reflect.Type, path string) map[string]string {
-	all := map[string]string{}
-	for _, f := range reflect.VisibleFields(of) {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous || name == "" {
-			continue
-		}
-		kind := f.Type
-		if kind.Kind() == reflect.Pointer {
-			kind = kind.Elem()
-		}
-		typ := map[reflect.Kind]string{
-			reflect.String: "string", reflect.Bool: "boolean", reflect.Int: "integer", reflect.Int64: "integer", reflect.Uint32: "integer", reflect.Struct: "object",
-		}[kind.Kind()]
-		if kind == reflect.TypeFor[time.Time]() {
-			typ = "string"
-		} else if typ == "object" {
-			for p, t := range goFields(kind, path+name+".") {
-				all[p] = t
-			}
-		}
-		if !strings.Contains(options, "omit") {
-			typ += "*"
-		}
-		all[path+name] = typ
-	}
-	return all
 }
 
 // verdicts compares what the schema and Go say about data of one type.
@@ -380,90 +290,6 @@ func TestSchemasTakeUnknownFieldsAtEveryLevel(t *testing.T) {
 		v := verdicts{t, def, schema(dataSchema(def))}
 		if s, code := v.of(data); s != nil || code != nil {
 			t.Errorf("%s: schema %v, Go %v", def.Name, s, code)
-		}
-	}
-}
-
-// The envelope, in structured mode.
-func TestEnvelopeSchemaJudgesAsGoDoes(t *testing.T) {
-	schema := compiled(t, events.Schemas())("cloudevent.json")
-	def, _ := events.DefinitionNamed("InvoiceEmailed")
-	long := strings.Repeat("i", 256)
-	for _, tt := range []struct {
-		name, attribute string
-		value           any
-		valid           bool
-	}{
-		{"another version of CloudEvents", "specversion", "0.3", false},
-		{"a version that is a number", "specversion", 1.0, false},
-		{"an empty id", "id", "", false},
-		{"an id of 256", "id", long, true},
-		{"an id of 257", "id", long + "i", false},
-		{"an id with a line break", "id", "a\nb", false},
-		{"an id that is a number", "id", 7, false},
-		{"an empty source", "source", "", false},
-		{"a source of 257", "source", "//" + long[1:], false},
-		{"a source that is no URI", "source", "//[::1", false},
-		{"an unknown type", "type", "net.billcenter.invoice.printed.v1", false},
-		{"a major version of the future", "type", "net.billcenter.invoice.emailed.v2", false},
-		{"a time without a zone", "time", "2026-11-20T08:00:00", false},
-		{"a time of 1999", "time", "1999-11-20T08:00:00Z", false},
-		{"a subject with a control character", "subject", "a\u0001", false},
-		{"data that is no JSON", "datacontenttype", "text/plain", false},
-		{"data that is a text", "data", "x", false},
-		{"data in base64", "data_base64", "eA==", false},
-		{"an extension", "comexampleflag", true, true},
-		{"an extension that is a number", "priority", 7, true},
-		{"an extension with capitals", "comExample", "x", false},
-		{"an extension with a dash", "com-example", "x", false},
-		{"an extension that is an object", "comexample", map[string]any{}, false},
-		{"an extension with a control character", "comexample", "a\u0007", false},
-		{"the tenant of the subject", "tenant", "mongo", true},
-		{"no tenant at all", "tenant", "Mongo!", false},
-		{"invalid data", "data", map[string]any{}, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var event map[string]any
-			if err := json.Unmarshal(events.Sample(def), &event); err != nil {
-				t.Fatal(err)
-			}
-			event[tt.attribute] = tt.value
-			b, err := json.Marshal(event)
-			if err != nil {
-				t.Fatal(err)
-			}
-			e, code := events.Decode(def.Subject("mongo"), structuredHeader, b)
-			if code == nil {
-				code = e.Check()
-			}
-			if s := schema.Validate(parse(t, b)); (s == nil) != tt.valid || (code == nil) != tt.valid {
-				t.Errorf("schema %v, Go %v", s, code)
-			}
-		})
-	}
-}
-
-func TestADescriptionFitsATerminalAndNamesEveryField(t *testing.T) {
-	for _, def := range events.Catalog() {
-		text := events.Describe(def)
-		for line := range strings.Lines(text) {
-			if n := len([]rune(strings.TrimRight(line, "\n"))); n > 100 && strings.Count(strings.TrimSpace(line), " ") > 1 && !strings.Contains(line, `": "`) && !strings.HasPrefix(line, "schema") {
-				t.Errorf("%s: a line of %d columns: %s", def.Name, n, line)
-			}
-		}
-		for _, want := range []string{def.Name, string(def.Type), def.Subject("<tenant>"), "published by", "read by", `  "specversion": "1.0",`} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: the text lacks %q", def.Name, want)
-			}
-		}
-		for _, f := range events.PageOf(def).Fields {
-			mark := "    "
-			if f.Required {
-				mark = "  * "
-			}
-			if !strings.Contains(text, "\n"+strings.Repeat("    ", f.Depth)+mark+f.Name+": "+f.Type) {
-				t.Errorf("%s: the text lacks %s", def.Name, f.Path)
-			}
 		}
 	}
 }
