@@ -24,7 +24,7 @@ const (
 // TestMain asks less of the random tests than rapid does on its own; -rapid.checks and -rapid.steps ask for more.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	modest := map[string]string{"rapid.checks": "12", "rapid.steps": "25"}
+	modest := map[string]string{"rapid.checks": "8", "rapid.steps": "25"}
 	flag.Visit(func(f *flag.Flag) { delete(modest, f.Name) })
 	for name, value := range modest {
 		if err := flag.Set(name, value); err != nil {
@@ -41,7 +41,11 @@ type scene struct {
 	count uint64 // makes ids, sequences, usernames and sources that nobody used before
 }
 
-func stage(t testing.TB) *scene { return &scene{Database: storetest.New(t), t: t} }
+// stage sets a scene; tests run side by side, each on a database of its own.
+func stage(t *testing.T) *scene {
+	t.Parallel()
+	return &scene{Database: storetest.New(t), t: t}
+}
 
 func (s *scene) next() uint64 { s.count++; return s.count }
 
