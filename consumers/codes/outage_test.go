@@ -48,13 +48,16 @@ func TestADatabaseThatGoesAwayInTheMiddleOfABillRun(t *testing.T) {
 	s := open(t, bustest.Config{})
 	run := mixed(t, 1200)
 	s.publishes(run.out...)
-	inTheWay := s.db.DB.MustBegin()
+	inTheWay := s.db.Aside.MustBegin()
 	inTheWay.MustExec(`LOCK TABLE accounts IN EXCLUSIVE MODE`)
 	s.run(s.worker())
 	eventually(t, "a batch is in the middle of its transaction", func() bool {
 		return s.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
 	})
 	s.db.Down(t)
+	if err := inTheWay.Rollback(); err != nil {
+		t.Fatal(err)
+	}
 	failed := s.store.calls.Load()
 	eventually(t, "it is tried again while the database is away", func() bool { return s.store.calls.Load() >= failed+5 })
 	if b, ok := s.stream(); !ok || b.Messages != uint64(len(run.out)) {
@@ -139,7 +142,7 @@ func TestNothingIsGivenUpWhoseDeadLetterIsNotWritten(t *testing.T) {
 func TestWhatTheDatabaseRefusesStandsAlone(t *testing.T) {
 	t.Parallel()
 	s := open(t, bustest.Config{})
-	s.db.DB.MustExec(`ALTER TABLE invoice_emails ADD CONSTRAINT no_such_company CHECK (company_name <> 'Nobody Ltd')`)
+	s.db.Aside.MustExec(`ALTER TABLE invoice_emails ADD CONSTRAINT no_such_company CHECK (company_name <> 'Nobody Ltd')`)
 	run := mixed(t, 100)
 	for _, id := range []string{"r1", "r2"} {
 		refused := invoice("ACC-"+id, "QX4T88ZK")

@@ -24,7 +24,7 @@ func (s *scene) panicsFor(id string) {
 		if !slices.ContainsFunc(batch, func(r events.Received) bool { return r.ID == id }) {
 			return nil
 		}
-		tx := s.db.DB.MustBeginTx(ctx, nil)
+		tx := s.db.Aside.MustBeginTx(ctx, nil)
 		tx.MustExec(`LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE`)
 		panic("a value that must not be told")
 	}

@@ -40,9 +40,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	var forgotten time.Time
 	for {
 		k.expire(ctx)
-		if time.Since(forgotten) >= forgetEvery {
+		if time.Since(forgotten) >= forgetEvery && k.forget(ctx) {
 			forgotten = time.Now()
-			k.forget(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -70,10 +69,13 @@ func (k *Keeper) expire(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) forget(ctx context.Context) {
+// forget reports whether it succeeded.
+func (k *Keeper) forget(ctx context.Context) bool {
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), workTime)
 	defer cancel()
 	if _, err := k.Store.Forget(work); err != nil {
 		k.Log.WarnContext(ctx, "what is over is not forgotten yet", "error", err)
+		return false
 	}
+	return true
 }

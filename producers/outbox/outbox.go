@@ -27,15 +27,20 @@ type Relay struct {
 	Store     Store
 	Publisher Publisher
 	Log       *slog.Logger
+	// Poll is the pause between two looks for rows that another process committed; 0: a tenth of a second.
+	Poll time.Duration
 
 	woken chan struct{}
 }
 
 const (
-	batchSize = 1000                   // the largest atomic batch
-	poll      = 100 * time.Millisecond // for rows that another process committed
+	batchSize = 1000 // the largest atomic batch
+	poll      = 100 * time.Millisecond
 	carryTime = 30 * time.Second
-	longest   = 5 * time.Second // between tries while the broker or the database is away
+
+	// Between tries while the broker or the database is away: at first, doubling, and at most.
+	shortest = 200 * time.Millisecond
+	longest  = 5 * time.Second
 )
 
 // New makes a relay.
@@ -54,39 +59,35 @@ func (r *Relay) Wake() {
 // Run carries until ctx ends, then finishes what it is carrying. An outage is waited for; rows pile up in the database
 // meanwhile and nothing is lost.
 func (r *Relay) Run(ctx context.Context) error {
-	pause := poll
-	for {
+	idle := r.Poll
+	if idle <= 0 {
+		idle = poll
+	}
+	var outage time.Duration // the pause after the last failure; 0: there was none
+	for ctx.Err() == nil {
 		carried, err := r.carry(ctx)
+		pause, woken := idle, r.woken
 		switch {
-		case err != nil && ctx.Err() == nil:
-			pause = min(2*pause, longest)
+		case err != nil:
+			outage = min(max(2*outage, shortest), longest)
+			// Not woken meanwhile: a stream of commits must not turn an outage into a tight loop.
+			pause, woken = outage, nil
 			r.Log.WarnContext(ctx, "outbox not carried yet", "again in", pause, "error", err)
-		case carried == batchSize:
-			pause = 0
+		case carried == batchSize: // there are more, most likely
+			outage, pause = 0, 0
 		default:
-			pause = poll
+			outage = 0
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(pause):
-		case <-r.unlessFailed(err):
+		case <-woken:
 		}
 	}
-}
-
-// unlessFailed listens for Wake only while things work: a stream of commits must not turn an outage into a tight loop.
-func (r *Relay) unlessFailed(err error) <-chan struct{} {
-	if err != nil {
-		return nil
-	}
-	return r.woken
+	return nil
 }
 
 func (r *Relay) carry(ctx context.Context) (int, error) {
-	if ctx.Err() != nil {
-		return 0, ctx.Err()
-	}
 	// A batch at hand is finished after ctx ends: it would only be published again otherwise.
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), carryTime)
 	defer cancel()

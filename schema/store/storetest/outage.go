@@ -10,14 +10,14 @@ import (
 	"github.com/mongotel/billcenter/schema/store"
 )
 
-// looker is what the test's own connections are called; outages spare them, so that a test can look at what it did.
-const looker = "test"
+// aside is what the connections are called that outages spare, so that a test can look at what it did.
+const aside = "aside"
 
-// Disconnect ends every connection of the store's, whatever it is doing, as a restart of the server does.
+// Disconnect ends every connection but those of Aside, whatever it is doing, as a restart of the server does.
 func (d *Database) Disconnect(t testing.TB) {
 	t.Helper()
 	d.asAdmin(t, func(admin *sqlx.DB, name string) {
-		if _, err := admin.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1 AND application_name <> $2`, name, looker); err != nil {
+		if _, err := admin.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1 AND application_name <> $2`, name, aside); err != nil {
 			t.Errorf("disconnect %s: %v", name, err)
 		}
 	})

@@ -24,9 +24,10 @@ import (
 // Database is what a test works on.
 type Database struct {
 	*store.Store
-	DB   *sqlx.DB // the test's own connections, beside the store's
-	URL  string
-	Ring *keyring.Ring
+	DB    *sqlx.DB // the store's connections
+	Aside *sqlx.DB // the test's own, which outages spare
+	URL   string
+	Ring  *keyring.Ring
 
 	name string
 }
@@ -109,9 +110,10 @@ func New(t testing.TB) *Database {
 		t.Fatalf("clone the database: %v", err)
 	}
 	url := server.pg.URL(name)
+	db := connect(t, url)
 	ring := Ring(t)
 	return &Database{
-		Store: store.New(connect(t, url), ring, Policy), DB: connect(t, url+"&application_name="+looker), URL: url, Ring: ring, name: name,
+		Store: store.New(db, ring, Policy), DB: db, Aside: connect(t, url+"&application_name="+aside), URL: url, Ring: ring, name: name,
 	}
 }
 
@@ -159,7 +161,7 @@ func (d *Database) Pass(t testing.TB, by time.Duration) {
 func One[T any](t testing.TB, d *Database, query string, args ...any) T {
 	t.Helper()
 	var v T
-	if err := d.DB.Get(&v, query, args...); err != nil {
+	if err := d.Aside.Get(&v, query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return v
