@@ -12,9 +12,10 @@ import (
 )
 
 type eventsCommand struct {
-	List     eventsListCommand     `cmd:"" help:"List every event: name, type, subject."`
-	Sample   eventsSampleCommand   `cmd:"" help:"Print a valid event of a type, or many invoices for a load test."`
-	Validate eventsValidateCommand `cmd:"" help:"Check a file of events as they would be published: NDJSON or CSV."`
+	List        eventsListCommand        `cmd:"" help:"List every event: name, type, subject."`
+	Sample      eventsSampleCommand      `cmd:"" help:"Print a valid event of a type, or many invoices for a load test."`
+	Validate    eventsValidateCommand    `cmd:"" help:"Check a file of events as they would be published: NDJSON or CSV."`
+	Conformance eventsConformanceCommand `cmd:"" help:"Play what a billing publisher and a mail worker must survive against a running system, and judge it."`
 }
 
 type eventsListCommand struct {

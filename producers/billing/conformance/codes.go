@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"context"
+	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -45,8 +47,12 @@ func codesOverTime() []Case {
 			},
 		},
 		{
-			Name: "used-code", Sent: "two customers who sign up with one code, one after the other under another name", Expected: "the second continues the first's enrollment",
-			needs: needs{portal: true}, play: usedCode,
+			Name: "code-in-use", Sent: "two sign-ups with one code, the second under another username", Expected: "both accepted, one Registered: the second continues the first",
+			needs: needs{portal: true}, play: codeInUse,
+		},
+		{
+			Name: "used-code", Sent: "a sign-up with a code with which an account was activated", Expected: "refused: code-used",
+			needs: needs{portal: true, inbox: true}, play: usedCode,
 		},
 		{
 			Name: "superseded-code", Sent: "a code, and another one 20 days after it, 40 days ago; sign-ups with both",
@@ -113,7 +119,7 @@ func (t *trial) newerCounts(ctx context.Context, older, newer invoice) {
 	t.signsUp(ctx, newer.account, newer.code)
 }
 
-func usedCode(ctx context.Context, t *trial) {
+func codeInUse(ctx context.Context, t *trial) {
 	i := t.mailed()
 	s, ok := t.deliver(ctx, t.message(&i))
 	if !ok {
@@ -142,4 +148,47 @@ func usedCode(ctx context.Context, t *trial) {
 	if registered > 1 {
 		t.fault("%d Registered for one code", registered)
 	}
+}
+
+func usedCode(ctx context.Context, t *trial) {
+	i := t.mailed()
+	s, ok := t.deliver(ctx, t.message(&i))
+	if !ok {
+		return
+	}
+	t.taken(s)
+	customer := t.applies(i.account, i.code, t.MailDomain)
+	if !t.signsUpAs(ctx, customer) || !t.activates(ctx, customer) {
+		return
+	}
+	t.refused(ctx, i.account, i.code, t.accountRef(i), "code-used")
+}
+
+// activates follows the link in the customer's mail and chooses a password.
+func (t *trial) activates(ctx context.Context, a application) bool {
+	link := ""
+	var err error
+	if !t.await(ctx, t.Within, func() bool {
+		var mails []mail
+		if mails, err = t.mailsTo(ctx, a.email); len(mails) > 0 {
+			link = linkIn(mails[0])
+		}
+		return err != nil || link != ""
+	}) {
+		t.fault("no mail with a link after %s", t.Within)
+		return false
+	}
+	if t.failed(err) {
+		return false
+	}
+	password := newCode() + newCode()
+	answer, err := t.customer().ask(ctx, http.MethodPost, link, url.Values{"password": {password}, "password_confirmation": {password}})
+	if t.failed(err) {
+		return false
+	}
+	if answer.status != http.StatusSeeOther {
+		t.fault("choosing a password was answered %d, expected 303", answer.status)
+		return false
+	}
+	return true
 }

@@ -271,7 +271,9 @@ type trial struct {
 	gaveUp string // why the case cannot be judged
 }
 
-func (t *trial) saw(format string, args ...any) { t.seen = append(t.seen, fmt.Sprintf(format, args...)) }
+func (t *trial) saw(format string, args ...any) {
+	t.seen = append(t.seen, fmt.Sprintf(format, args...))
+}
 
 func (t *trial) fault(format string, args ...any) {
 	t.faults = append(t.faults, fmt.Sprintf(format, args...))

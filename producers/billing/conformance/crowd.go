@@ -16,6 +16,10 @@ func crowd() []Case {
 // playCrowd deals out what to send in a pattern of 50: 33 new codes, 4 mails without one, 2 closed accounts, 2 payment
 // methods, 4 copies of events before them, 5 faults.
 func playCrowd(ctx context.Context, t *trial) {
+	known := t.mailed()
+	if _, ok := t.deliver(ctx, t.message(&known)); !ok {
+		return
+	}
 	var batch []Message
 	var coded []invoice
 	var reasons []string
@@ -46,7 +50,7 @@ func playCrowd(ctx context.Context, t *trial) {
 			batch = append(batch, f.message(t.run, &i))
 			reasons = append(reasons, f.reason)
 		case kind == 48:
-			i.id = coded[len(coded)-1].id
+			i.id = known.id // of the batch itself it would be chance which comes first
 			batch = append(batch, t.message(&i))
 			reasons = append(reasons, "id-reused")
 		default:
@@ -59,5 +63,5 @@ func playCrowd(ctx context.Context, t *trial) {
 		return
 	}
 	t.buried(s, reasons...)
-	t.invitedOnce(coded...)
+	t.invitedOnce(append(coded, known)...)
 }

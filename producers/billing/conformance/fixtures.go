@@ -42,7 +42,7 @@ func (r *run) behind() Behind {
 func (r *run) source() string { return events.Source(r.Tenant, "conformance") }
 
 // eventID makes an id that no other event has.
-func (r *run) eventID() string { return fmt.Sprintf("%s-%d", r.id, r.mails.Add(1)) }
+func (r *run) eventID() string { return fmt.Sprintf("conformance-%s-%d", r.id, r.mails.Add(1)) }
 
 // account is a customer of billing's that this run made up.
 type account struct {

@@ -92,11 +92,16 @@ func plainInvoice(ctx context.Context, t *trial) {
 	if !ok {
 		return
 	}
-	if !t.await(ctx, t.Within, func() bool { return len(t.invitedFor(i)) > 0 }) {
-		t.fault("no Invited after %s%s", t.Within, t.blind())
+	if !t.await(ctx, t.Within, func() bool { return len(t.invitedFor(i)) > 0 || t.standing.BillingFirst > s.upTo }) {
+		t.fault("no Invited after %s, and BILLING still holds the event%s", t.Within, t.blind())
 		return
 	}
 	stored := time.Now()
+	if t.accountRef(i) == "" {
+		t.taken(s)
+		t.invitedOnce(i)
+		return
+	}
 	t.saw("Invited after %d ms", stored.Sub(began).Milliseconds())
 	if !t.settle(ctx, s) {
 		return
