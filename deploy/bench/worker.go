@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mongotel/billcenter/consumers"
+	"github.com/mongotel/billcenter/consumers/codes"
+	"github.com/mongotel/billcenter/events/bus"
+)
+
+// WorkerResult is a run of codes.Worker. The clock runs from its first pull until every event is a committed row, every fact
+// is on the stream ENROLLMENT, every message is acknowledged and every code is purged from the broker.
+type WorkerResult struct {
+	Result
+	SecondsToAcked float64 `json:"secondsToAcked"` // without the last purge, which waits for acknowledgements to settle
+	Memory         Memory  `json:"memory"`
+	Phases         *Phases `json:"phases,omitempty"` // absent when batches were repeated
+	Counts         Counts  `json:"counts"`
+}
+
+// Counts is what stands where at the end, read from PostgreSQL and from the broker.
+type Counts struct {
+	Events      int    `json:"events"` // published before
+	Codes       int    `json:"codes"`  // of them with a registration code
+	InboxRows   int    `json:"inboxRows"`
+	InvoiceRows int    `json:"invoiceRows"`
+	CodeRows    int    `json:"codeRows"`
+	Facts       uint64 `json:"facts"`
+	LeftOnBus   uint64 `json:"leftOnBus"`
+	DeadLetters uint64 `json:"deadLetters"`
+}
+
+func (c Counts) check() error {
+	if c.InboxRows != c.Events || c.InvoiceRows != c.Events || c.CodeRows != c.Codes || c.Facts != uint64(c.Codes) || c.LeftOnBus != 0 || c.DeadLetters != 0 {
+		return fmt.Errorf("the counts do not add up: %+v", c)
+	}
+	return nil
+}
+
+// finishTime bounds a measurement that hangs.
+const finishTime = 10 * time.Minute
+
+// measureWorker runs the worker on n events. profile, if any, receives a CPU profile of the measured time.
+func (g *ground) measureWorker(ctx context.Context, n int, profile io.Writer) (_ WorkerResult, err error) {
+	s, err := g.newStage(ctx)
+	if err != nil {
+		return WorkerResult{}, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	l, err := s.load(ctx, n)
+	if err != nil {
+		return WorkerResult{}, err
+	}
+	before, err := s.stream(ctx, bus.StreamBilling)
+	if err != nil {
+		return WorkerResult{}, err
+	}
+	if err := s.settle(ctx); err != nil {
+		return WorkerResult{}, err
+	}
+	r, err := s.runWorker(ctx, l, before.LastSeq, profile)
+	if err != nil {
+		return r, err
+	}
+	if r.Counts, err = s.counts(ctx, l); err != nil {
+		return r, err
+	}
+	return r, r.Counts.check()
+}
+
+func (s *stage) runWorker(ctx context.Context, l loaded, last uint64, profile io.Writer) (WorkerResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	defer cancel()
+	var r WorkerResult
+	w := watch(s, l, last)
+	worker := &codes.Worker{
+		Bus: w, Store: w, Facts: w, Known: func(t string) bool { return t == tenant },
+		Metrics: consumers.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if profile != nil {
+		if err := pprof.StartCPUProfile(profile); err != nil {
+			return r, err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	memory := watchMemory(s.broker.pid())
+	m, err := s.startMeter()
+	if err != nil {
+		return r, err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(running) }()
+
+	if err := waitFor(ctx, w.all, ended); err != nil {
+		return r, err
+	}
+	if err := s.awaitAcked(ctx, last); err != nil {
+		return r, err
+	}
+	r.SecondsToAcked = time.Since(m.began).Seconds()
+	if err := waitFor(ctx, w.purged, ended); err != nil {
+		return r, err
+	}
+	if r.Result, err = m.stop(l.events); err != nil {
+		return r, err
+	}
+	if r.Memory, err = memory(); err != nil {
+		return r, err
+	}
+	r.Phases = w.phases()
+	stop()
+	return r, <-ended
+}
+
+// waitFor returns when done is closed; a worker that ends before is an error.
+func waitFor(ctx context.Context, done <-chan struct{}, ended <-chan error) error {
+	select {
+	case <-done:
+		return nil
+	case err := <-ended:
+		return fmt.Errorf("the worker ended before its work: %w", err)
+	case <-ctx.Done():
+		return fmt.Errorf("the worker did not finish: %w", ctx.Err())
+	}
+}
+
+// awaitAcked asks the broker until it knows everything as acknowledged. It is called when little is left to wait for.
+func (s *stage) awaitAcked(ctx context.Context, last uint64) error {
+	for {
+		status, err := s.stream(ctx, bus.StreamBilling)
+		if err != nil {
+			return err
+		}
+		for _, c := range status.Consumers {
+			if c.Name == bus.ConsumerCodes && c.AckFloor >= last {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (s *stage) counts(ctx context.Context, l loaded) (c Counts, err error) {
+	c.Events, c.Codes = l.events, l.codes
+	for query, into := range map[string]*int{
+		`SELECT count(*) FROM inbox`:                                      &c.InboxRows,
+		`SELECT count(*) FROM invoice_emails`:                             &c.InvoiceRows,
+		`SELECT count(*) FROM invoice_emails WHERE code_hash IS NOT NULL`: &c.CodeRows,
+	} {
+		if *into, err = s.count(ctx, query); err != nil {
+			return c, err
+		}
+	}
+	all, err := s.bus.Status(ctx)
+	if err != nil {
+		return c, err
+	}
+	for _, status := range all {
+		switch status.Name {
+		case bus.StreamEnrollment:
+			c.Facts = status.Messages
+		case bus.StreamBilling:
+			c.LeftOnBus = status.Messages
+		case bus.StreamDeadLetter:
+			c.DeadLetters = status.Messages
+		}
+	}
+	return c, nil
+}
