@@ -43,7 +43,7 @@ var reasons = []string{
 // Reasons lists the closed list of reasons.
 func Reasons() []string { return slices.Clone(reasons) }
 
-var month = regexp.MustCompile(`^20\d\d-(0[1-9]|1[0-2])$`)
+var month = regexp.MustCompile(`^(20\d\d|2100)-(0[1-9]|1[0-2])$`)
 
 // Validate checks what all facts have in common; a message of its own rule checks that too.
 func (f Fact) Validate() error {

@@ -26,8 +26,9 @@ const Name = "progress"
 type Store interface {
 	// RecordMailAccepted starts the time in which the link of that generation's address works.
 	RecordMailAccepted(ctx context.Context, tenant string, id enrollment.ID, generation uint32, at time.Time) error
-	// RecordMailRefused makes the enrollment undeliverable, if its address is still of that generation.
-	RecordMailRefused(ctx context.Context, tenant string, id enrollment.ID, generation uint32) error
+	// RecordMailRefused makes the enrollment undeliverable, if its address is still of that generation and no mail was
+	// accepted later.
+	RecordMailRefused(ctx context.Context, tenant string, id enrollment.ID, generation uint32, at time.Time) error
 }
 
 // Progress is safe for concurrent use.
@@ -62,7 +63,7 @@ func (p *Progress) ActivationMailFailed(ctx context.Context, e events.Event, f e
 	}
 	switch f.Reason {
 	case "mail-rejected", "mail-never-accepted":
-		return p.moved(ctx, id, p.store.RecordMailRefused(ctx, e.Tenant, id, generation(f.Generation)))
+		return p.moved(ctx, id, p.store.RecordMailRefused(ctx, e.Tenant, id, generation(f.Generation), f.OccurredAt))
 	default:
 		p.log.DebugContext(ctx, "failure that changes no enrollment", "enrollment", id, "reason", f.Reason)
 		return nil

@@ -33,7 +33,7 @@ func (s *store) RecordMailAccepted(_ context.Context, tenant string, id enrollme
 	return s.err
 }
 
-func (s *store) RecordMailRefused(_ context.Context, tenant string, id enrollment.ID, generation uint32) error {
+func (s *store) RecordMailRefused(_ context.Context, tenant string, id enrollment.ID, generation uint32, _ time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, fmt.Sprintf("%s %s refused %d", tenant, id, generation))

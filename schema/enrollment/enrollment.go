@@ -51,10 +51,10 @@ var Actions = [...]Action{AcceptMail, RefuseMail, CorrectAddress, Activate, Expi
 
 // moves is the whole machine. What is not here is refused.
 var moves = map[Action]map[State]State{
-	AcceptMail:     {Registered: Mailed, Mailed: Mailed},
+	AcceptMail:     {Registered: Mailed, Mailed: Mailed, Undeliverable: Mailed}, // the latest outcome tells, in whatever order they arrive
 	RefuseMail:     {Registered: Undeliverable, Mailed: Undeliverable},
 	CorrectAddress: {Registered: Registered, Mailed: Registered, Undeliverable: Registered},
-	Activate:       {Registered: Activated, Mailed: Activated},
+	Activate:       {Registered: Activated, Mailed: Activated, Undeliverable: Activated}, // who holds the link has the mail, whatever its sender was told
 	Expire:         {Registered: Expired, Mailed: Expired, Undeliverable: Expired},
 	Cancel:         {Registered: Cancelled, Mailed: Cancelled, Undeliverable: Cancelled},
 }

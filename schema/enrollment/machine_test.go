@@ -29,6 +29,8 @@ var allowed = map[enrollment.State]map[enrollment.Action]enrollment.State{
 		enrollment.Cancel:         enrollment.Cancelled,
 	},
 	enrollment.Undeliverable: {
+		enrollment.AcceptMail:     enrollment.Mailed,
+		enrollment.Activate:       enrollment.Activated,
 		enrollment.CorrectAddress: enrollment.Registered,
 		enrollment.Expire:         enrollment.Expired,
 		enrollment.Cancel:         enrollment.Cancelled,

@@ -99,6 +99,7 @@ CREATE TABLE enrollments (
     registered_at        timestamptz NOT NULL DEFAULT now(),
     last_mail_at         timestamptz NOT NULL DEFAULT now(), -- when a mail was last asked for
     mailed_at            timestamptz, -- when a provider took a mail of this generation
+    refused_at           timestamptz, -- when one was refused for good or given up; of the two the later tells
     opened_at            timestamptz, -- the link's page, by a person, this generation
     opened_by_machine_at timestamptz,
     activated_at         timestamptz,

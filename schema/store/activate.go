@@ -62,7 +62,7 @@ func (t *tx) follow(ctx context.Context, tenant string, link enrollment.Signed) 
 		return e, &enrollment.Refusal{Reason: enrollment.LinkUsed}, nil
 	case e.Generation != link.Generation: // before LinkExpired, which offers a new mail
 		return e, &enrollment.Refusal{Reason: enrollment.LinkSuperseded}, nil
-	case e.State.Final() || e.due(t.now) || e.State == enrollment.Undeliverable:
+	case e.State.Final() || e.due(t.now):
 		return e, &enrollment.Refusal{Reason: enrollment.LinkExpired}, nil
 	}
 	return e, nil, nil

@@ -37,7 +37,7 @@ func TestWhereALinkLeads(t *testing.T) {
 	}{
 		{"registered", func(enrollment.ID) {}, "", enrollment.LinkSuperseded},
 		{"mailed", func(id enrollment.ID) { ok(t, s.RecordMailAccepted(t.Context(), mongo, id, 2, time.Now())) }, "", enrollment.LinkSuperseded},
-		{"undeliverable", func(id enrollment.ID) { ok(t, s.RecordMailRefused(t.Context(), mongo, id, 2)) }, enrollment.LinkExpired, enrollment.LinkSuperseded},
+		{"undeliverable", func(id enrollment.ID) { ok(t, s.RecordMailRefused(t.Context(), mongo, id, 2, time.Now())) }, "", enrollment.LinkSuperseded},
 		{"overdue", overdue, enrollment.LinkExpired, enrollment.LinkSuperseded},
 		{"expired", func(id enrollment.ID) { overdue(id); _, err := s.ExpireDue(t.Context(), 10); ok(t, err) }, enrollment.LinkExpired, enrollment.LinkSuperseded},
 		{"activated", func(id enrollment.ID) { ok(t, s.activate(mongo, s.link(mongo, id, 2, present))) }, enrollment.LinkUsed, enrollment.LinkUsed},

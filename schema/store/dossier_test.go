@@ -45,7 +45,10 @@ func TestWhyACustomerCannotEnroll(t *testing.T) {
 			id, _ := s.pending(a)
 			ok(t, s.RecordMailAccepted(t.Context(), mongo, id, 1, time.Now()))
 		}},
-		{"undeliverable", func(a string) { id, _ := s.pending(a); ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1)) }},
+		{"undeliverable", func(a string) {
+			id, _ := s.pending(a)
+			ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1, time.Now()))
+		}},
 		{"can-enroll", func(a string) { // what is overdue stands in nobody's way
 			id, _ := s.pending(a)
 			s.DB.MustExec(`UPDATE enrollments SET expires_at = now() WHERE id = $1`, id)
@@ -86,7 +89,7 @@ func TestADossierTellsEverythingButSecrets(t *testing.T) {
 	s.claims(mailTo(id), enrollment.SendNow)
 	_, err := s.MailRefused(t.Context(), mailTo(id), enrollment.MailFailure{Reason: "mail-rejected", SMTPStatus: 550, Reply: "5.1.1"})
 	ok(t, err)
-	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1))
+	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1, time.Now()))
 	ok(t, s.correct(id, "second@company.example", "c"))
 	link := s.link(mongo, id, 2, "second@company.example")
 	_, err = s.open(link, enrollment.Visit{})

@@ -32,13 +32,14 @@ type enrollmentRow struct {
 	CodeAgeDays  int                `db:"code_age_days"`
 	LastMailAt   time.Time          `db:"last_mail_at"`
 	MailedAt     *time.Time         `db:"mailed_at"`
+	RefusedAt    *time.Time         `db:"refused_at"`
 	OpenedAt     *time.Time         `db:"opened_at"`
 	OpenedByBot  *time.Time         `db:"opened_by_machine_at"`
 	ExpiresAt    time.Time          `db:"expires_at"`
 }
 
 const enrollmentColumns = `id, tenant, account, code_hash, state, username, username_key, email, locale, generation, mail_number,
-	corrections, resends, request_id, sequence, invoice_month, code_age_days, last_mail_at, mailed_at, opened_at,
+	corrections, resends, request_id, sequence, invoice_month, code_age_days, last_mail_at, mailed_at, refused_at, opened_at,
 	opened_by_machine_at, expires_at`
 
 // due reports whether the time ran out, whether or not the deadline's worker has come by yet.
@@ -87,12 +88,13 @@ func (t *tx) save(ctx context.Context, e *enrollmentRow, from []enrollment.State
 		UPDATE enrollments SET state = $3, username = $4, username_key = $5, email = $6, generation = $7, mail_number = $8,
 			corrections = $9, resends = $10, request_id = $11, sequence = $12, last_mail_at = $13, mailed_at = $14,
 			opened_at = $15, opened_by_machine_at = $16, expires_at = $17,
+			refused_at = $19,
 			activated_at = coalesce(activated_at, CASE WHEN $3 = 'activated' THEN $18::timestamptz END),
 			ended_at = coalesce(ended_at, CASE WHEN $3 IN ('expired', 'cancelled') THEN $18::timestamptz END)
 		WHERE id = $1 AND state = ANY ($2)`,
 		e.ID, pq.Array(from), e.State, e.Username, e.UsernameKey, e.Email, e.Generation, e.MailNumber,
 		e.Corrections, e.Resends, e.RequestID, e.Sequence, e.LastMailAt, e.MailedAt,
-		e.OpenedAt, e.OpenedByBot, e.ExpiresAt, t.now)
+		e.OpenedAt, e.OpenedByBot, e.ExpiresAt, t.now, e.RefusedAt)
 	if err != nil {
 		return fmt.Errorf("save enrollment %s: %w", e.ID, err)
 	}

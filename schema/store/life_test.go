@@ -216,7 +216,7 @@ func (m *model) MailAccepted(*rapid.T) {
 	k := m.any()
 	generation := rapid.IntRange(1, len(k.addresses)).Draw(m.rt, "generation")
 	ok(m.t, m.RecordMailAccepted(context.Background(), mongo, k.id, uint32(generation), time.Now().Add(time.Minute)))
-	if generation == len(k.addresses) && (k.state == enrollment.Registered || k.state == enrollment.Mailed) {
+	if generation == len(k.addresses) && k.state.Live() {
 		k.state, k.mailedAt, k.expiresAt = enrollment.Mailed, m.clock, m.clock+window
 	}
 }
@@ -224,8 +224,8 @@ func (m *model) MailAccepted(*rapid.T) {
 func (m *model) MailRefused(*rapid.T) {
 	k := m.any()
 	generation := rapid.IntRange(1, len(k.addresses)).Draw(m.rt, "generation")
-	ok(m.t, m.RecordMailRefused(context.Background(), mongo, k.id, uint32(generation)))
-	if generation == len(k.addresses) && k.state == enrollment.Registered {
+	ok(m.t, m.RecordMailRefused(context.Background(), mongo, k.id, uint32(generation), time.Now().Add(time.Minute)))
+	if generation == len(k.addresses) && k.state.Live() {
 		k.state = enrollment.Undeliverable
 	}
 }
@@ -240,7 +240,7 @@ func (m *model) Activate(*rapid.T) {
 		want = enrollment.LinkUsed
 	case generation < len(k.addresses):
 		want = enrollment.LinkSuperseded
-	case k.state.Final() || m.due(k) || k.state == enrollment.Undeliverable:
+	case k.state.Final() || m.due(k):
 		want = enrollment.LinkExpired
 	}
 	_, err := m.Store.Activate(context.Background(), mongo, link, passwordHash)

@@ -11,6 +11,9 @@ import (
 // lease is how long a claimed mail is the claimer's alone: longer than the slowest send, shorter than a customer's patience.
 const lease = 90 * time.Second
 
+// mailNeverAccepted is the reason of a mail that is given up.
+const mailNeverAccepted = "mail-never-accepted"
+
 // mailRow is a mail in the ledger.
 type mailRow struct {
 	State        string     `db:"state"`
@@ -45,7 +48,7 @@ func (s *Store) ClaimMail(ctx context.Context, m enrollment.Mail) (enrollment.Cl
 			err = t.settle(ctx, m, &row, "failed", enrollment.MailFailure{Reason: "mail-outcome-unknown"})
 		case !t.now.Before(m.GiveUpAt):
 			c.Verdict = enrollment.Settled
-			err = t.settle(ctx, m, &row, "failed", enrollment.MailFailure{Reason: "mail-never-accepted"})
+			err = t.settle(ctx, m, &row, "failed", enrollment.MailFailure{Reason: mailNeverAccepted})
 		default:
 			var moot bool
 			if moot, err = t.moot(ctx, m); err != nil {
@@ -137,11 +140,14 @@ func (t *tx) settle(ctx context.Context, m enrollment.Mail, row *mailRow, state 
 			return fmt.Errorf("sequence of enrollment %s: %w", m.Enrollment, err)
 		}
 	}
-	row.State, row.SettledAt, row.Failure, row.SMTPStatus = state, &t.now, f.Reason, f.SMTPStatus
+	if f.Reason != mailNeverAccepted { // which leaves the last temporary refusal as the explanation
+		row.SMTPStatus = f.SMTPStatus
+	}
+	row.State, row.SettledAt, row.Failure = state, &t.now, f.Reason
 	if _, err := t.ExecContext(ctx, `
 		UPDATE mails SET state = $5, settled_at = $6, failure = $7, smtp_status = $8, reply = $9, sequence = $10
 		WHERE enrollment = $1 AND purpose = $2 AND generation = $3 AND number = $4`,
-		m.Enrollment, m.Purpose, m.Generation, m.Number, state, t.now, f.Reason, f.SMTPStatus, f.Reply, row.Sequence); err != nil {
+		m.Enrollment, m.Purpose, m.Generation, m.Number, state, t.now, f.Reason, row.SMTPStatus, f.Reply, row.Sequence); err != nil {
 		return fmt.Errorf("settle the mail of enrollment %s: %w", m.Enrollment, err)
 	}
 	return nil

@@ -148,7 +148,7 @@ func (e *enrollmentRow) correctable() *enrollment.Refusal {
 func (t *tx) correct(ctx context.Context, e *enrollmentRow, to enrollment.Address, ref string, face accountFace, p enrollment.Policy) error {
 	e.Email, e.Generation, e.MailNumber = to, e.Generation+1, 1
 	e.Corrections++
-	e.LastMailAt, e.MailedAt, e.OpenedAt, e.OpenedByBot = t.now, nil, nil, nil
+	e.LastMailAt, e.MailedAt, e.RefusedAt, e.OpenedAt, e.OpenedByBot = t.now, nil, nil, nil, nil
 	e.ExpiresAt = t.now.Add(max(holdUnmailed, p.ActivationWindow))
 	fact := e.fact(ref, t.now, "")
 	if err := t.move(ctx, e, enrollment.CorrectAddress); err != nil {
@@ -186,10 +186,8 @@ func (s *Store) RecordMailAccepted(ctx context.Context, tenant string, id enroll
 		if _, err := e.State.After(enrollment.AcceptMail); err != nil || e.Generation != generation {
 			return nil
 		}
-		if at.After(t.now) {
-			at = t.now // another machine's clock may be ahead; ours decides
-		}
-		if e.MailedAt != nil && !at.After(*e.MailedAt) {
+		at = notAfter(at, t.now)
+		if e.MailedAt != nil && !at.After(*e.MailedAt) || e.RefusedAt != nil && at.Before(*e.RefusedAt) {
 			return nil
 		}
 		e.MailedAt, e.ExpiresAt = &at, at.Add(policy.ActivationWindow)
@@ -201,20 +199,35 @@ func (s *Store) RecordMailAccepted(ctx context.Context, tenant string, id enroll
 	})
 }
 
-// RecordMailRefused moves an enrollment on when the mail to its present address was refused for good or given up. A mail
-// that another one of the same generation overtook (a provider took it) does not count.
-func (s *Store) RecordMailRefused(ctx context.Context, tenant string, id enrollment.ID, generation uint32) error {
+// RecordMailRefused moves an enrollment on when the mail to its present address was refused for good or given up, or came
+// back after it was accepted. Of several outcomes of one address the latest tells, in whatever order they arrive. Older
+// generations and enrollments that have ended change nothing.
+func (s *Store) RecordMailRefused(ctx context.Context, tenant string, id enrollment.ID, generation uint32, at time.Time) error {
 	return s.transact(ctx, "record a refused mail", func(t *tx) error {
 		e, err := t.lockEnrollment(ctx, tenant, id)
 		if err != nil {
 			return err
 		}
-		if _, err := e.State.After(enrollment.RefuseMail); err != nil || e.Generation != generation || e.MailedAt != nil {
+		at = notAfter(at, t.now)
+		if !e.State.Live() || e.Generation != generation || e.MailedAt != nil && !at.After(*e.MailedAt) || e.RefusedAt != nil && !at.After(*e.RefusedAt) {
 			return nil
+		}
+		e.RefusedAt = &at
+		if e.State == enrollment.Undeliverable {
+			return t.save(ctx, e, []enrollment.State{enrollment.Undeliverable})
 		}
 		e.Sequence++
 		return t.move(ctx, e, enrollment.RefuseMail)
 	})
+}
+
+// notAfter reads another machine's clock, which may be ahead: ours decides. The database keeps microseconds, and two instants
+// must compare alike before and after they are stored.
+func notAfter(at, now time.Time) time.Time {
+	if at.After(now) {
+		return now
+	}
+	return at.Truncate(time.Microsecond)
 }
 
 // ExpireDue ends at most limit enrollments whose time ran out and reports how many there were. Any number of workers may

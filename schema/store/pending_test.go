@@ -195,7 +195,7 @@ func TestAnUndeliverableMailCanBeSentToTheSameAddressAgain(t *testing.T) {
 		},
 	} {
 		generation := uint32(n + 1)
-		ok(t, s.RecordMailRefused(t.Context(), mongo, id, generation))
+		ok(t, s.RecordMailRefused(t.Context(), mongo, id, generation, time.Now()))
 		if p := s.asks(id); p.State != enrollment.Undeliverable {
 			t.Fatalf("%+v", p)
 		}
@@ -266,7 +266,7 @@ func TestTheWindowCountsFromAcceptance(t *testing.T) {
 	expires(now.Add(71 * time.Hour))
 	accept(1, now.Add(-3*time.Hour)) // an older one that arrives late does not shorten it
 	expires(now.Add(71 * time.Hour))
-	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1)) // one provider took it, so the address is good
+	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1, now.Add(-2*time.Hour))) // one was taken after it, so the address is good
 	if p := s.asks(id); p.State != enrollment.Mailed || p.MailedAt.IsZero() {
 		t.Errorf("%+v", p)
 	}
@@ -279,7 +279,7 @@ func TestTheWindowCountsFromAcceptance(t *testing.T) {
 	}
 	expires(now.Add(7 * 24 * time.Hour))
 	accept(1, now)
-	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1)) // what happened to the old address
+	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1, now)) // what happened to the old address
 	if p := s.asks(id); p.State != enrollment.Registered || !p.MailedAt.IsZero() {
 		t.Errorf("the old address's mail moved it: %+v", p)
 	}
@@ -287,12 +287,44 @@ func TestTheWindowCountsFromAcceptance(t *testing.T) {
 	ok(t, s.activate(mongo, s.link(mongo, id, 2, "new@company.example")))
 	before := s.dump(`SELECT * FROM enrollments`)
 	accept(2, now)
-	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 2))
+	ok(t, s.RecordMailRefused(t.Context(), mongo, id, 2, now.Add(time.Hour)))
 	if diff := cmp.Diff(before, s.dump(`SELECT * FROM enrollments`)); diff != "" {
 		t.Errorf("after the end:\n%s", diff)
 	}
 	if err := s.RecordMailAccepted(t.Context(), zeros, id, 1, now); !errors.Is(err, enrollment.ErrUnknown) {
 		t.Errorf("another tenant's: %v", err)
+	}
+}
+
+func TestOfTwoMailsTheLatestOutcomeTellsInAnyOrder(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		accepted, refused time.Duration // ago
+		want              enrollment.State
+	}{
+		{"accepted after another was refused", time.Hour, 2 * time.Hour, enrollment.Mailed},
+		{"came back after it was accepted", 2 * time.Hour, time.Hour, enrollment.Undeliverable},
+		{"both at once", time.Hour, time.Hour, enrollment.Mailed},
+	} {
+		for _, refusedFirst := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, refusal told first %t", tt.name, refusedFirst), func(t *testing.T) {
+				s := stage(t)
+				id, _ := s.pending("100482-7")
+				now := time.Now()
+				accept := func() { ok(t, s.RecordMailAccepted(t.Context(), mongo, id, 1, now.Add(-tt.accepted))) }
+				refuse := func() { ok(t, s.RecordMailRefused(t.Context(), mongo, id, 1, now.Add(-tt.refused))) }
+				if refusedFirst {
+					refuse()
+					accept()
+				} else {
+					accept()
+					refuse()
+				}
+				if s.state(id) != tt.want {
+					t.Errorf("state %s, want %s", s.state(id), tt.want)
+				}
+			})
+		}
 	}
 }
 
@@ -342,7 +374,7 @@ func TestAnExpiredEnrollmentSaysHowFarItGot(t *testing.T) {
 	mailed, _ := s.pending("1")
 	ok(t, s.RecordMailAccepted(t.Context(), mongo, mailed, 1, time.Now()))
 	bounced, _ := s.pending("2")
-	ok(t, s.RecordMailRefused(t.Context(), mongo, bounced, 1))
+	ok(t, s.RecordMailRefused(t.Context(), mongo, bounced, 1, time.Now()))
 	silent, _ := s.pending("3")
 	s.Pass(t, 7*24*time.Hour)
 	s.forgetOutbox()
