@@ -13,6 +13,8 @@ import (
 
 type eventsCommand struct {
 	List        eventsListCommand        `cmd:"" help:"List every event: name, type, subject."`
+	Show        eventsShowCommand        `cmd:"" help:"Show what there is to know about an event: who says it when, every field with its limits, a sample."`
+	Schema      eventsSchemaCommand      `cmd:"" help:"Print the JSON Schema of an event's data, or the AsyncAPI document of all."`
 	Sample      eventsSampleCommand      `cmd:"" help:"Print a valid event of a type, or many invoices for a load test."`
 	Validate    eventsValidateCommand    `cmd:"" help:"Check a file of events as they would be published: NDJSON or CSV."`
 	Conformance eventsConformanceCommand `cmd:"" help:"Play what a billing publisher and a mail worker must survive against a running system, and judge it."`
@@ -44,6 +46,49 @@ func (c *eventsListCommand) Run(in *invocation) error {
 	return w.Flush()
 }
 
+// definition finds the event that a person named.
+func definition(name string) (events.Definition, error) {
+	d, ok := events.DefinitionNamed(name)
+	if !ok {
+		return d, &usageError{fmt.Errorf("%q is no event of the contract: see `billcenter events list`", name)}
+	}
+	return d, nil
+}
+
+type eventsShowCommand struct {
+	Type string `arg:"" help:"Name or CloudEvents type."`
+	JSON bool   `help:"Print for programs." name:"json"`
+}
+
+func (c *eventsShowCommand) Run(in *invocation) error {
+	d, err := definition(c.Type)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(in.stdout, events.PageOf(d))
+	}
+	_, err = fmt.Fprint(in.stdout, events.Describe(d))
+	return err
+}
+
+type eventsSchemaCommand struct {
+	Type string `arg:"" optional:"" help:"Name or CloudEvents type; none: the AsyncAPI document."`
+}
+
+func (c *eventsSchemaCommand) Run(in *invocation) error {
+	document := events.AsyncAPI()
+	if c.Type != "" {
+		d, err := definition(c.Type)
+		if err != nil {
+			return err
+		}
+		document = events.Schema(d)
+	}
+	_, err := in.stdout.Write(document)
+	return err
+}
+
 type eventsSampleCommand struct {
 	Type  string `arg:"" optional:"" help:"Name or CloudEvents type; default InvoiceEmailed." default:"InvoiceEmailed"`
 	Count int    `help:"Instead of the one sample: the data of that many InvoiceEmailed, one a line, with the oddities of a real billing run."`
@@ -51,9 +96,9 @@ type eventsSampleCommand struct {
 }
 
 func (c *eventsSampleCommand) Run(in *invocation) error {
-	d, ok := events.DefinitionNamed(c.Type)
-	if !ok {
-		return &usageError{fmt.Errorf("%q is no event of the contract: see `billcenter events list`", c.Type)}
+	d, err := definition(c.Type)
+	if err != nil {
+		return err
 	}
 	if c.Count == 0 {
 		_, err := in.stdout.Write(events.Sample(d))

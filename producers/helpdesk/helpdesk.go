@@ -1,5 +1,5 @@
 // Package helpdesk is the back office: what staff look up. It shows an account's timeline and why its customer cannot enroll,
-// and the dead letters with their reasons. It changes nothing yet and knows no log-in, so it answers on the machine's own
+// the dead letters with their reasons, and the contract of the events. It changes nothing yet and knows no log-in, so it answers on the machine's own
 // addresses only; it shows no code, no link, no password and no full e-mail address.
 package helpdesk
 
@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
@@ -48,7 +49,7 @@ type office struct {
 	page *template.Template
 }
 
-// New returns the back office's pages: GET / (look-up), GET /deadletters.
+// New returns the back office's pages: / (look-up), /deadletters, /events and the contract's documents.
 func New(o Options) http.Handler {
 	f := &office{Options: o, page: template.Must(template.New("office.html").Option("missingkey=error").Funcs(template.FuncMap{
 		"utc": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
@@ -56,6 +57,10 @@ func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", f.lookUp)
 	mux.HandleFunc("GET /deadletters", f.deadLetters)
+	mux.HandleFunc("GET /events", f.contract)
+	mux.HandleFunc("GET /events/{name}", f.contract)
+	mux.HandleFunc("GET /events/asyncapi.yaml", document("application/yaml", events.AsyncAPI()))
+	mux.Handle("GET /events/schemas/", http.StripPrefix("/events/schemas/", http.FileServerFS(events.Schemas())))
 	mux.HandleFunc("GET /office.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/office.css") })
 	return onThisMachine(mux)
 }
@@ -67,6 +72,8 @@ type view struct {
 	Dossier                        *enrollment.Dossier
 	Letters                        []Letter
 	ShowLetters                    bool
+	Catalog                        []events.Definition
+	Event                          *events.Page
 }
 
 func (f *office) lookUp(w http.ResponseWriter, r *http.Request) {
