@@ -49,31 +49,31 @@ func schemaFile(name string) []byte {
 
 // Page is what there is to read about one event.
 type Page struct {
-	Name        string // InvoiceEmailed
-	Type        Type
-	Subject     string // with <tenant> in the tenant's place
-	Title       string
-	Description string
-	Publisher   string
-	Readers     string
-	When        string  // it is published
-	Fields      []Field // of its data; those of an object follow it, one deeper
-	Sample      string  // a whole event, indented JSON
+	Name        string  `json:"name"` // InvoiceEmailed
+	Type        Type    `json:"type"`
+	Subject     string  `json:"subject"` // with <tenant> in the tenant's place
+	Title       string  `json:"title"`
+	Description string  `json:"description"`
+	Publisher   string  `json:"publisher"`
+	Readers     string  `json:"readers"`
+	When        string  `json:"when"`   // it is published
+	Fields      []Field `json:"fields"` // of its data; those of an object follow it, one deeper
+	Sample      string  `json:"sample"` // a whole event, indented JSON
 }
 
 // Field is one field of an event's data.
 type Field struct {
-	Name        string // "number"
-	Path        string // in the data: "invoice.number"
-	Depth       int    // 0: of the data itself
-	Required    bool   // within the object that it is in
-	Type        string // string, integer, boolean or object
-	Title       string
-	Description string
-	Unit        string // of a number
-	Limits      []string
-	Allowed     []string // all values, when the list is closed
-	Example     string   // JSON; empty for an object
+	Name        string   `json:"name"`     // "number"
+	Path        string   `json:"path"`     // in the data: "invoice.number"
+	Depth       int      `json:"depth"`    // 0: of the data itself
+	Required    bool     `json:"required"` // within the object that it is in
+	Type        string   `json:"type"`     // string, integer, boolean or object
+	Title       string   `json:"title"`
+	Description string   `json:"description"`
+	Unit        string   `json:"unit,omitempty"` // of a number
+	Limits      []string `json:"limits,omitempty"`
+	Allowed     []string `json:"allowed,omitempty"` // all values, when the list is closed
+	Example     string   `json:"example,omitempty"` // JSON; empty for an object
 }
 
 // PageOf is the page of a definition. It panics if def is not of the Catalog.
