@@ -31,7 +31,7 @@ var imports = map[string][]string{
 	"producers/billing":             {"events", "schema/enrollment"},
 	"producers/billing/conformance": {"events"},
 	"producers/deadlines":           {},
-	"producers/helpdesk":            {"schema/enrollment"},
+	"producers/helpdesk":            {"events", "schema/enrollment"},
 	"producers/outbox":              {"events"},
 	"producers/portal":              {"schema/enrollment", "schema/keyring", "schema/tenants"},
 	"deploy/local":                  {},
@@ -40,7 +40,7 @@ var imports = map[string][]string{
 // drivers are libraries that one package alone may import: whoever else needs what they do goes through it.
 var drivers = map[string][]string{
 	"github.com/nats-io/nats.go":         {"events/bus"},
-	"github.com/nats-io/nats-server/v2":  {"deploy/local", "events/bus/bustest"},
+	"github.com/nats-io/nats-server/v2":  {"deploy/local", "deploy/nats/natstest", "events/bus/bustest"},
 	"github.com/jmoiron/sqlx":            {"schema/store", "schema/store/storetest", "cmd/billcenter"},
 	"github.com/lib/pq":                  {"schema/store", "deploy/local"},
 	"github.com/ThreeDotsLabs/watermill": {"events/bus", "consumers"},
