@@ -156,14 +156,19 @@ func (f RegistrationRefused) Validate() error {
 	}
 	return f.Fact.Validate()
 }
-func (f Registered) Validate() error           { return f.enrolled() }
-func (f ActivationMailed) Validate() error     { return f.enrolled() }
-func (f ActivationMailFailed) Validate() error { return f.explained() }
-func (f ActivationOpened) Validate() error     { return f.enrolled() }
-func (f Activated) Validate() error            { return f.enrolled() }
-func (f SignedIn) Validate() error             { return f.enrolled() }
-func (f InvoiceViewed) Validate() error        { return f.enrolled() }
-func (f Expired) Validate() error              { return f.explained() }
-func (f Cancelled) Validate() error            { return f.explained() }
-func (f EmailCorrected) Validate() error       { return f.enrolled() }
-func (f ActivationResent) Validate() error     { return f.enrolled() }
+func (f Registered) Validate() error       { return f.enrolled() }
+func (f ActivationMailed) Validate() error { return f.enrolled() }
+func (f ActivationMailFailed) Validate() error {
+	if f.SMTPStatus != 0 && (f.SMTPStatus < 400 || f.SMTPStatus > 599) {
+		return malformed(FieldInvalid, "data.smtpStatus", "is not a reply code of a refusal, 400 to 599")
+	}
+	return f.explained()
+}
+func (f ActivationOpened) Validate() error { return f.enrolled() }
+func (f Activated) Validate() error        { return f.enrolled() }
+func (f SignedIn) Validate() error         { return f.enrolled() }
+func (f InvoiceViewed) Validate() error    { return f.enrolled() }
+func (f Expired) Validate() error          { return f.explained() }
+func (f Cancelled) Validate() error        { return f.explained() }
+func (f EmailCorrected) Validate() error   { return f.enrolled() }
+func (f ActivationResent) Validate() error { return f.enrolled() }

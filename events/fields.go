@@ -1,6 +1,7 @@
 package events
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -85,8 +86,10 @@ func (c *check) address(field, v string) {
 	}
 }
 
+var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
 func (c *check) uuid(field, v string) {
-	if len(v) != 36 || strings.Count(v, "-") != 4 || strings.Trim(v, "0123456789abcdefABCDEF-") != "" {
+	if !uuidForm.MatchString(v) {
 		c.fail(FieldInvalid, field, "is not a UUID")
 	}
 }

@@ -13,6 +13,7 @@ type ActivationRequested struct {
 	Username        string    `json:"username"`
 	CompanyName     string    `json:"companyName,omitempty"`
 	AccountNumber   string    `json:"accountNumber"`
+	AccountRef      string    `json:"accountRef,omitempty"` // what facts call the account, for a worker that reports the outcome
 	Locale          string    `json:"locale,omitempty"`
 	RequestedAt     time.Time `json:"requestedAt"`
 	ValidForSeconds int64     `json:"validForSeconds"` // from the provider's acceptance of the mail; a mail not sent within it of RequestedAt is given up
@@ -30,6 +31,9 @@ func (e ActivationRequested) Validate() error {
 	c.text("username", e.Username, 1, 64)
 	c.optional("companyName", e.CompanyName, 1, 200)
 	c.account(e.AccountNumber)
+	if e.AccountRef != "" {
+		c.text("accountRef", e.AccountRef, 8, 128)
+	}
 	c.locale("locale", e.Locale)
 	c.time("requestedAt", e.RequestedAt)
 	c.seconds("validForSeconds", e.ValidForSeconds)

@@ -12,13 +12,18 @@ import (
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
-// portal is the publisher named in the source of what the store announces.
-const portal = "portal"
+// publisher names who says a message, for its source: time says that something expired, customers say the rest.
+func publisher(m events.Message) string {
+	if _, ok := m.(events.Expired); ok {
+		return "deadlines"
+	}
+	return "portal"
+}
 
 // announce puts an event into the outbox of this transaction, under an id made here: however often the relay publishes it,
 // it is one event.
 func (t *tx) announce(tenant, subject string, m events.Message) error {
-	e, err := events.Encode(tenant, events.Envelope{ID: uuid.NewString(), Source: events.Source(tenant, portal), Subject: subject, Time: t.now}, m)
+	e, err := events.Encode(tenant, events.Envelope{ID: uuid.NewString(), Source: events.Source(tenant, publisher(m)), Subject: subject, Time: t.now}, m)
 	if err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
@@ -62,10 +67,10 @@ func (e *enrollmentRow) properties() events.Properties {
 }
 
 // requestMail announces the work of mailing the present link.
-func (t *tx) requestMail(e *enrollmentRow, about accountFace, window time.Duration) error {
+func (t *tx) requestMail(e *enrollmentRow, ref string, about accountFace, window time.Duration) error {
 	return t.announce(e.Tenant, e.ID.String(), events.ActivationRequested{
 		EnrollmentID: e.ID.String(), Generation: e.Generation, Number: e.MailNumber,
-		To: string(e.Email), Username: e.Username, CompanyName: about.CompanyName, AccountNumber: about.AccountNumber,
+		To: string(e.Email), Username: e.Username, CompanyName: about.CompanyName, AccountNumber: about.AccountNumber, AccountRef: ref,
 		Locale: e.Locale, RequestedAt: t.now.UTC(), ValidForSeconds: int64(window / time.Second),
 	})
 }

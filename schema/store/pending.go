@@ -133,7 +133,7 @@ func (t *tx) mailAgain(ctx context.Context, e *enrollmentRow, ref string, face a
 	if err := t.announce(e.Tenant, e.ID.String(), events.ActivationResent{Fact: fact}); err != nil {
 		return err
 	}
-	return t.requestMail(e, face, p.ActivationWindow)
+	return t.requestMail(e, ref, face, p.ActivationWindow)
 }
 
 // correctable refuses one correction too many.
@@ -160,7 +160,7 @@ func (t *tx) correct(ctx context.Context, e *enrollmentRow, to enrollment.Addres
 	if err := t.announce(e.Tenant, e.ID.String(), events.EmailCorrected{Fact: fact}); err != nil {
 		return err
 	}
-	return t.requestMail(e, face, p.ActivationWindow)
+	return t.requestMail(e, ref, face, p.ActivationWindow)
 }
 
 // keepAddress remembers where a generation's link goes.

@@ -352,7 +352,7 @@ func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Ref
 	if err := r.announce(e.Tenant, e.ID.String(), events.Registered{Fact: fact}); err != nil {
 		return nil, err
 	}
-	return nil, r.requestMail(e, face, r.policy.ActivationWindow)
+	return nil, r.requestMail(e, r.ref, face, r.policy.ActivationWindow)
 }
 
 // continueWith lets the same person go on with a pending enrollment.
