@@ -254,7 +254,7 @@ func (b broker) DeadLetters(ctx context.Context, after uint64) ([]conformance.De
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, conformance.DeadLetter{ID: l.ID, Subject: l.Subject, Sequence: l.Sequence, Reason: l.Reason, Parked: l.Parked})
+		all = append(all, conformance.DeadLetter{ID: l.ID, Sequence: l.Sequence, Reason: l.Reason, Parked: l.Parked})
 	}
 	return all, nil
 }

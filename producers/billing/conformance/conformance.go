@@ -35,7 +35,6 @@ type Stored struct {
 // DeadLetter is what the operator sees of an event that was given up.
 type DeadLetter struct {
 	ID       uint64
-	Subject  string
 	Sequence uint64 // of the original in BILLING
 	Reason   string
 	Parked   bool

@@ -160,7 +160,7 @@ func (t *trial) signsUpAs(ctx context.Context, a application) bool {
 		return false
 	}
 	if answer.status != http.StatusSeeOther || answer.location != "/signup/check-email" {
-		t.fault("the sign-up was answered %d, expected 303 to /signup/check-email", answer.status)
+		t.fault("a sign-up that is to be accepted was answered %d, expected 303 to /signup/check-email", answer.status)
 		return false
 	}
 	t.enrollments.Add(1)
@@ -181,7 +181,7 @@ func (t *trial) refused(ctx context.Context, a account, code, ref, reason string
 		if answer.status == http.StatusSeeOther {
 			t.enrollments.Add(1)
 		}
-		t.fault("the sign-up was answered %d, expected 422", answer.status)
+		t.fault("a sign-up that is to be refused (%s) was answered %d, expected 422", reason, answer.status)
 		return answer, false
 	}
 	if !t.await(ctx, t.Within, func() bool {

@@ -152,7 +152,8 @@ func (r *run) binary(i *invoice, contentType string) Message {
 	return r.on(invoiceSubject, header, i.data())
 }
 
-// sent are messages as they lie in BILLING.
+// sent are messages as they lie in BILLING. What somebody else published in the same milliseconds lies among them, and
+// counts only if it becomes a dead letter.
 type sent struct{ after, upTo uint64 }
 
 // send publishes and notes where the messages lie. It reports whether it could.
