@@ -127,12 +127,18 @@ func TestNothingIsGivenUpWhoseDeadLetterIsNotWritten(t *testing.T) {
 	s := open(t, without(bus.StreamDeadLetter))
 	run := mixed(t, 100)
 	s.publishes(run.out...)
-	s.run(s.worker())
-	eventually(t, "the others are kept", func() bool { return s.count(`SELECT count(*) FROM inbox`) == run.mails+run.closures+run.methods })
-	eventually(t, "the others are acknowledged", func() bool {
-		b, ok := s.stream()
-		return ok && b.Consumers[0].Pending == 0 && b.Consumers[0].AckPending == len(run.dead) && b.Consumers[0].AckFloor == 49
-	})
+	w := s.worker()
+	if err := w.Take(t.Context(), s.pulls(len(run.out))); !errors.Is(err, bus.ErrNoStream) {
+		t.Errorf("Take = %v, want %v", err, bus.ErrNoStream)
+	}
+	if n := s.count(`SELECT count(*) FROM inbox`); n != run.mails+run.closures+run.methods {
+		t.Errorf("%d events are stored, want all others", n)
+	}
+	if b, ok := s.stream(); !ok || b.Consumers[0].AckPending != len(run.dead) || b.Consumers[0].AckFloor != 49 {
+		t.Errorf("acknowledged without dead letters: %+v", b)
+	}
+	s.run(w)
+	eventually(t, "they come again", func() bool { b, ok := s.stream(); return ok && b.Consumers[0].Redelivered == len(run.dead) })
 	s.migrates()
 	eventually(t, "nothing of the bill run is left on the broker", s.emptied)
 	s.came(run)
