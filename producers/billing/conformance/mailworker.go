@@ -113,7 +113,7 @@ func (t *trial) judge(f fact, asked work, want string) {
 	}{
 		{"enrollmentId is not the request's", f.said.EnrollmentID == asked.asks.EnrollmentID},
 		{"generation is not the request's", max(f.said.Generation, 1) == asked.asks.Generation},
-		{"accountRef is neither that of Registered nor the enrollment's id", f.said.AccountRef == asked.asks.EnrollmentID || f.said.AccountRef == t.registeredRef(asked)},
+		{"accountRef is not the request's", asked.asks.AccountRef == "" || f.said.AccountRef == asked.asks.AccountRef},
 		{"occurredAt lies before the request", !f.said.OccurredAt.Before(asked.asks.RequestedAt)},
 		{"the CloudEvents subject is not the enrollment's id", f.Subject == asked.asks.EnrollmentID},
 	} {
@@ -121,17 +121,6 @@ func (t *trial) judge(f fact, asked work, want string) {
 			t.fault("%s", field.name)
 		}
 	}
-}
-
-func (t *trial) registeredRef(asked work) (ref string) {
-	t.asSeen(func() {
-		for _, f := range t.facts {
-			if f.Definition.Name == "Registered" && f.said.EnrollmentID == asked.asks.EnrollmentID {
-				ref = f.said.AccountRef
-			}
-		}
-	})
-	return ref
 }
 
 func mailOutcome(ctx context.Context, t *trial) {
