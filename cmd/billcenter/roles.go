@@ -47,6 +47,7 @@ type parts struct {
 	metrics  *consumers.Metrics
 
 	mailPauses []time.Duration // nil: the mailer's own
+	maxDelay   time.Duration   // of a retry; 0: the consumers' own
 }
 
 // role is one duty of the process: it works until its context ends, then finishes what it has at hand.
@@ -82,7 +83,7 @@ func (p *parts) roles(names []string) ([]role, error) {
 		case "deadlines":
 			r.run = (&deadlines.Keeper{Store: p.store, Log: p.log.With("role", name)}).Run
 		case "codes":
-			r.run = (&codes.Worker{Bus: p.bus, Store: p.store, Facts: facts, Known: p.tenants.Has, Metrics: p.metrics, Log: p.log.With("role", name)}).Run
+			r.run = (&codes.Worker{Bus: p.bus, Store: p.store, Facts: facts, Known: p.tenants.Has, MaxDelay: p.maxDelay, Metrics: p.metrics, Log: p.log.With("role", name)}).Run
 		case "mailer":
 			m, err := p.mailer(facts)
 			if err != nil {
@@ -106,7 +107,7 @@ func (p *parts) roles(names []string) ([]role, error) {
 func (p *parts) worker(consumer string, routes []consumers.Route, inFlight int) *consumers.Worker {
 	return &consumers.Worker{
 		Bus: p.bus, Consumer: consumer, Routes: routes, Known: p.tenants.Has, MaxInFlight: inFlight,
-		Metrics: p.metrics, Log: p.log.With("role", consumer),
+		MaxDelay: p.maxDelay, Metrics: p.metrics, Log: p.log.With("role", consumer),
 	}
 }
 

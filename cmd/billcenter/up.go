@@ -38,6 +38,9 @@ type upCommand struct {
 	LogFile    string `help:"Where the log goes; - for standard error. Default: billcenter.log in the data folder." placeholder:"FILE"`
 }
 
+// maxDelay bounds the pause before a retry: nobody else waits for this machine, and who tries it out should not either.
+const maxDelay = 10 * time.Second
+
 // machine is everything that `up` started, in the order in which it is stopped from the end.
 type machine struct {
 	*parts
@@ -58,7 +61,7 @@ func (c *upCommand) Run(in *invocation) (err error) {
 	if err := os.MkdirAll(c.DataDir, 0o755); err != nil { // Postgres may run as another user
 		return fmt.Errorf("--data-dir: %w", err)
 	}
-	m := &machine{parts: &parts{registry: newRegistry()}}
+	m := &machine{parts: &parts{registry: newRegistry(), maxDelay: maxDelay}}
 	defer func() { err = errors.Join(err, m.stop()) }()
 	if err := c.openLog(in, m); err != nil {
 		return err

@@ -104,6 +104,12 @@ func (s *Store) attempt(ctx context.Context, f func(*tx) error) (leftOutbox bool
 	if err != nil {
 		return false, err
 	}
+	ended := false
+	defer func() {
+		if !ended { // f panicked: its locks must not outlive it
+			_ = raw.Rollback()
+		}
+	}()
 	t := &tx{Tx: raw, ring: s.ring}
 	err = func() error {
 		if err := t.GetContext(ctx, &t.now, `SELECT now() FROM set_config('lock_timeout', $1, true)`, lockTimeout); err != nil {
@@ -114,6 +120,7 @@ func (s *Store) attempt(ctx context.Context, f func(*tx) error) (leftOutbox bool
 		}
 		return t.flush(ctx)
 	}()
+	ended = true
 	if err != nil {
 		if rb := raw.Rollback(); rb != nil && !errors.Is(rb, sql.ErrTxDone) {
 			err = errors.Join(err, rb)
