@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,7 +18,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mongotel/billcenter/events/bus"
-	"github.com/mongotel/billcenter/schema/keyring"
 )
 
 // What deploy/examples/node says a newcomer can do in another language, done.
@@ -206,6 +204,10 @@ func (n nodeExamples) mails(t *testing.T) {
 	eve.fill(w.mails.expect(t, "eve@example.com").link(t), fields{"password": passphrase, "password_confirmation": passphrase}).is(http.StatusOK, "/login")
 	w.facts(t, "registered", "activation-mailed", "activated", "registered", "activation-mail-failed", "email-corrected", "activation-mailed", "activated")
 
+	// The kit that judges mail workers agrees.
+	w.command(t, 0, "events", "conformance", "--mail-worker", "--nats-url", w.NATS, "--portal-url", w.Portal, "--inbox-url", w.mails.url,
+		"--only", "mail-outcome,mail-link,mail-redelivery,mail-undeliverable")
+
 	worker.stop()
 	for _, secret := range []string{"example.com", link[strings.LastIndexByte(link, '/')+1:], "QWER", "bobby"} {
 		if strings.Contains(worker.out.String(), secret) {
@@ -220,9 +222,9 @@ func (n nodeExamples) mails(t *testing.T) {
 // mailWorker starts the mail worker with what a mail team is given: the link key and the tenants.
 func (n nodeExamples) mailWorker(t *testing.T, w *roles) *process {
 	t.Helper()
-	ring, err := keyring.Load(filepath.Join(w.dir, "keyring.json"))
-	if err != nil {
-		t.Fatal(err)
+	key := filepath.Join(w.dir, "link.key")
+	if _, err := os.Stat(key); err != nil {
+		w.command(t, 0, append([]string{"keys", "link", key}, w.flags[4:6]...)...)
 	}
 	var tenants map[string]map[string]any
 	b, err := os.ReadFile(filepath.Join(n.dir, "tenants.json"))
@@ -237,8 +239,7 @@ func (n nodeExamples) mailWorker(t *testing.T, w *roles) *process {
 		t.Fatal(err)
 	}
 	smtp := w.flags[slices.Index(w.flags, "--smtp-addr")+1]
-	return n.spawn(t, "mail-worker.mjs", "--nats", w.NATS, "--smtp", "smtp://"+smtp,
-		"--link-key-file", n.write(t, "link.key", hex.EncodeToString(ring.LinkKeys()[0])+"\n"),
+	return n.spawn(t, "mail-worker.mjs", "--nats", w.NATS, "--smtp", "smtp://"+smtp, "--link-key-file", key,
 		"--tenants", n.write(t, "tenants-here.json", string(b)), "--ledger", filepath.Join(n.dir, "ledger.ndjson"))
 }
 
@@ -294,11 +295,10 @@ func (n nodeExamples) counts(t *testing.T) {
 		t.Errorf("another tenant has %d facts", nobody.Facts)
 	}
 
-	// With a consumer of its own it goes on where it stopped.
-	up.durable(t, "bi")
+	// With a durable consumer it goes on where it stopped.
 	journal := filepath.Join(n.dir, "facts.ndjson")
-	expect("--once", "--durable", "bi", "--journal", journal)
-	expect("--once", "--durable", "bi", "--journal", journal)
+	expect("--once", "--durable", bus.ConsumerAnalytics, "--journal", journal)
+	expect("--once", "--durable", bus.ConsumerAnalytics, "--journal", journal)
 }
 
 func nameOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
@@ -338,14 +338,6 @@ func (s *system) mailerIsDone(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// durable makes a consumer for a foreign program, as an operator would.
-func (s *system) durable(t *testing.T, name string) {
-	t.Helper()
-	if _, err := s.jetstream(t).CreateConsumer(t.Context(), bus.StreamEnrollment, jetstream.ConsumerConfig{Durable: name, AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // publishRaw stores a message as it is, without an id by which the broker would know it again.

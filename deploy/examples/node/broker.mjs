@@ -10,25 +10,25 @@ export const brokerOptions = {
   nats: { type: "string", default: process.env.NATS_URL ?? "nats://127.0.0.1:4222" },
   creds: { type: "string", default: process.env.NATS_CREDS },
   "nats-ca": { type: "string", default: process.env.NATS_CA },
-  "inbox-prefix": { type: "string" }, // where the account may subscribe to replies, if not to every _INBOX
-  "api-prefix": { type: "string", default: "$JS.API" }, // another one where JetStream is imported from another account
 };
 
 // connect goes on reconnecting for as long as the program runs: an outage of the broker is to be waited out, and each
 // program holds on to what has no answer yet.
 export async function connect(name, options) {
   const servers = options.nats.split(",").map((url) => new URL(url.trim()));
-  const { username, password } = servers[0]; // the client does not read them out of a URL
+  const { username, password, protocol, hostname } = servers[0]; // the client does not read them out of a URL
+  // The host is for a server that is known by its IP address, which the client hands to nobody: Node would check the
+  // certificate for "localhost". A name goes before it.
+  const tls = { caFile: options["nats-ca"], host: hostname };
   const nc = await dial({
     name,
     servers: servers.map((url) => url.host),
     maxReconnectAttempts: -1,
     ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
     ...(options.creds && { authenticator: credsAuthenticator(readFileSync(options.creds)) }),
-    ...((options["nats-ca"] || servers[0].protocol === "tls:") && { tls: { caFile: options["nats-ca"] } }),
-    ...(options["inbox-prefix"] && { inboxPrefix: options["inbox-prefix"] }),
+    ...((options["nats-ca"] || protocol === "tls:") && { tls }),
   });
-  return { nc, js: jetstream(nc, { apiPrefix: options["api-prefix"] }) };
+  return { nc, js: jetstream(nc) };
 }
 
 // publish stores one encoded event and returns the broker's PubAck. Only a PubAck says that the event is stored: without

@@ -9,26 +9,26 @@ const day = 24 * 60 * 60 * 1000;
 // Message-ID, so that a mail program can fold the copies.
 const maxUncertainSends = 3;
 
-// openLedger loads the ledger. Every method resolves once its line is on disk. A mail is {id, enrollment, generation,
-// giveUpAt}; an outcome is {state: "accepted" | "failed", at, reason?, smtpStatus?} and stays the same however often it is read,
-// so that a fact that is told again is the same fact, word by word.
+// openLedger loads the ledger. Every method resolves once its line is on disk. A mail is {id, series, place, giveUpAt}: of a
+// series, a mail in a later place makes those before it pointless. An outcome is {state: "accepted" | "failed", at, reason?,
+// smtpStatus?} and stays the same however often it is read, so that a fact that is told again is the same fact, word by word.
 export async function openLedger(file) {
   // The stream keeps a request for 7 days; after that nothing is delivered again.
   const journal = await openJournal(file, (line) => Date.now() - Date.parse(line.at) < 8 * day);
   const sends = new Map(); // of unknown outcome, by mail
   const outcomes = new Map();
-  const newest = new Map(); // generation, by enrollment
+  const newest = new Map(); // place, by series
 
-  function take({ mail, enrollment, generation, ...entry }) {
-    newest.set(enrollment, Math.max(newest.get(enrollment) ?? 0, generation));
+  function take({ mail, series, place, ...entry }) {
+    if (isLater(place, newest.get(series))) newest.set(series, place);
     if (entry.state === "sending") sends.set(mail, (sends.get(mail) ?? 0) + 1);
     else if (entry.state === "released") sends.set(mail, sends.get(mail) - 1);
     else outcomes.set(mail, entry);
   }
   journal.lines.forEach(take);
 
-  async function write({ id, enrollment, generation }, entry) {
-    const line = { mail: id, enrollment, generation, at: new Date().toISOString(), ...entry };
+  async function write({ id, series, place }, entry) {
+    const line = { mail: id, series, place, at: new Date().toISOString(), ...entry };
     await journal.append(line);
     take(line);
     return outcomes.get(id);
@@ -42,8 +42,8 @@ export async function openLedger(file) {
       const failed = (reason) => write(mail, { state: "failed", reason });
       if ((sends.get(mail.id) ?? 0) >= maxUncertainSends) return failed("mail-outcome-unknown");
       if (Date.now() >= mail.giveUpAt) return failed("mail-never-accepted");
-      // The address was corrected while this mail waited: its link is dead.
-      if ((newest.get(mail.enrollment) ?? 0) > mail.generation) return failed("mail-superseded");
+      // While this one waited, the address was corrected or another mail asked for.
+      if (isLater(newest.get(mail.series), mail.place)) return failed("mail-superseded");
       return write(mail, { state: "sending" });
     },
     accepted: (mail) => write(mail, { state: "accepted" }),
@@ -51,4 +51,9 @@ export async function openLedger(file) {
     // release takes the claim back: the mail was certainly not sent, and may be later.
     release: (mail) => write(mail, { state: "released" }),
   };
+}
+
+function isLater(a, b) {
+  if (!a || !b) return Boolean(a);
+  return a[0] > b[0] || (a[0] === b[0] && a[1] > b[1]);
 }

@@ -19,11 +19,12 @@ function letter(tenant, to, id, subject, lines) {
 // the account number.
 export function activationLetter(tenant, id, { to, username, companyName, accountNumber, validForSeconds }, link) {
   const whose = companyName ? `the account of ${oneLine(companyName)}` : "an account";
+  const end = tail(accountNumber);
   return letter(tenant, to, id, `Finish signing up for your ${tenant.name} account`, [
     `Hello ${oneLine(username)},`,
     "",
-    `you signed up for online access to ${whose} with ${tenant.name}`,
-    `(account number ending in ${tail(accountNumber)}).`,
+    `you signed up for online access to ${whose}`,
+    `with ${tenant.name}${end && ` (account number ending in ${end})`}.`,
     "",
     "To finish, open this link and choose a password:",
     "",
@@ -54,12 +55,14 @@ function oneLine(text) {
   return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " ").trim();
 }
 
+// tail is what the owner of an account recognizes; a short number has none.
 function tail(account) {
   const characters = [...oneLine(account)];
-  return characters.slice(-Math.min(4, Math.floor(characters.length / 2)) || characters.length).join("");
+  return characters.slice(characters.length - Math.min(4, Math.floor(characters.length / 2))).join("");
 }
 
 function inWords(seconds) {
-  const [n, unit] = seconds % 86400 === 0 ? [seconds / 86400, "day"] : seconds % 3600 === 0 ? [seconds / 3600, "hour"] : [Math.floor(seconds / 60), "minute"];
+  const [size, unit] = [[86400, "day"], [3600, "hour"]].find(([size]) => seconds % size === 0) ?? [60, "minute"];
+  const n = Math.floor(seconds / size);
   return `${n} ${unit}${n === 1 ? "" : "s"}`;
 }

@@ -62,13 +62,16 @@ class Misconfigured extends Error {}
 
 async function activation(event, delivery) {
   const request = event.data;
-  const { generation = 1, number = 1 } = request;
+  const { generation, number = 1 } = request;
   check(request, ["enrollmentId", "to", "username", "accountNumber"]);
+  for (const count of [generation, number, request.validForSeconds]) {
+    if (!Number.isInteger(count) || count < 1 || count > 0xffffffff) throw new Unreadable("generation, number or validForSeconds is no count");
+  }
   const tenant = tenantOf(event);
   const mail = {
     id: `${request.enrollmentId}.activation.${generation}.${number}@${new URL(tenant.baseURL).hostname}`,
-    enrollment: request.enrollmentId,
-    generation,
+    series: request.enrollmentId,
+    place: [generation, number],
     giveUpAt: instant(request.requestedAt) + request.validForSeconds * 1000,
   };
   const token = mint(linkKey, { tenant: event.tenant, enrollmentId: request.enrollmentId, generation, address: request.to });
@@ -84,8 +87,8 @@ async function notice(event, delivery) {
   const tenant = tenantOf(event);
   const mail = {
     id: `${request.enrollmentId}.notice.1.1@${new URL(tenant.baseURL).hostname}`,
-    enrollment: `${request.enrollmentId} notice`, // a notice is not superseded by a corrected address
-    generation: 1,
+    series: `${request.enrollmentId} notice`,
+    place: [1, 1],
     giveUpAt: instant(request.activatedAt) + noticeLife,
   };
   await deliver(mail, noticeLetter(tenant, mail.id, request), delivery); // no fact follows
@@ -165,8 +168,7 @@ function outcomeFact(request, generation, outcome) {
     dataschema: `https://schemas.billcenter.net/events/${type}.json`,
     traceparent: request.traceparent,
     data: {
-      // The account's name in facts is a keyed hash that only Bill Center can make. Where the request does not tell it, the
-      // enrollment, which Bill Center knows the account of, stands in for it.
+      // The keyed hash of the account is Bill Center's alone to make. A request of an earlier release lacks it.
       accountRef: accountRef ?? `enrollment.${enrollmentId}`,
       enrollmentId,
       occurredAt: outcome.at, // from here on the link lives

@@ -1,6 +1,6 @@
 // A billing publisher: says that invoices were e-mailed.
 //
-//   node publisher.mjs [--tenant mongo] [--binary] FILE     a JSON array, NDJSON, or - for NDJSON on standard input
+//   node publisher.mjs [--tenant mongo] [--binary] FILE     .json: an object or an array; else NDJSON; - for standard input
 //   node publisher.mjs --data '{"accountNumber": …}'
 //
 // Each item is the data of an InvoiceEmailed or a whole CloudEvent. Check a file first with `billcenter events validate FILE`:
@@ -70,12 +70,12 @@ function canonical(value) {
 }
 
 // items yields what is to be published with where it stood. A line is read when there is room for it, so an NDJSON file of any
-// size needs little memory; a JSON array is read whole.
+// size needs little memory; a .json file is read whole.
 async function* items() {
   for (const [i, text] of options.data.entries()) yield { at: `--data ${i + 1}`, text };
   for (const file of files) {
-    if (file !== "-" && startsAnArray(file)) {
-      for (const [i, item] of JSON.parse(readFileSync(file, "utf8")).entries()) yield { at: `${file}[${i}]`, text: JSON.stringify(item) };
+    if (file.endsWith(".json")) {
+      for (const [i, item] of [JSON.parse(readFileSync(file, "utf8"))].flat().entries()) yield { at: `${file}[${i}]`, item };
       continue;
     }
     let line = 0;
@@ -86,15 +86,11 @@ async function* items() {
   }
 }
 
-function startsAnArray(file) {
-  return file.endsWith(".json") && readFileSync(file, "utf8").trimStart().startsWith("[");
-}
-
 const count = { published: 0, duplicates: 0, failed: 0 };
 
-async function send(js, { at, text }) {
+async function send(js, { at, text, item = undefined }) {
   try {
-    const event = toEvent(JSON.parse(text));
+    const event = toEvent(item ?? JSON.parse(text));
     const tokens = types.get(event.type);
     if (!tokens) throw new Error("the type is none of billing's");
     const ack = await publish(js, "BILLING", encode(`billing.${options.tenant}.${tokens}`, event, options));
