@@ -119,7 +119,7 @@ func (c *doctorCommand) databaseSettings(ctx context.Context, db *sqlx.DB) findi
 		return failed("database", err, "start Postgres, or correct --database-url")
 	}
 	if s.Fsync != "on" || s.Full != "on" || s.Sync == "off" {
-		return failed("database", fmt.Errorf("Postgres %s with fsync %s, full_page_writes %s, synchronous_commit %s: a power cut loses what was committed", s.Version, s.Fsync, s.Full, s.Sync),
+		return failed("database", fmt.Errorf("database server %s with fsync %s, full_page_writes %s, synchronous_commit %s: a power cut loses what was committed", s.Version, s.Fsync, s.Full, s.Sync),
 			"switch them on in postgresql.conf")
 	}
 	return passed("database", "Postgres "+s.Version+", commits are written through")

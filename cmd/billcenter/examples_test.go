@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,11 +13,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/mongotel/billcenter/consumers"
+	"github.com/mongotel/billcenter/deploy/local"
+	"github.com/mongotel/billcenter/deploy/nats/natstest"
+	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/events/bus"
 )
 
@@ -27,6 +33,7 @@ func TestExamplesInNode(t *testing.T) {
 	t.Run("a publisher is heard, and heard once", n.publishes)
 	t.Run("a mail worker takes the place of ours", n.mails)
 	t.Run("an analytics consumer counts what is there", n.counts)
+	t.Run("each gets by with the rights of its account", n.keepToTheirAccounts)
 }
 
 // nodeExamples is a folder with the programs and their dependencies installed.
@@ -299,6 +306,47 @@ func (n nodeExamples) counts(t *testing.T) {
 	journal := filepath.Join(n.dir, "facts.ndjson")
 	expect("--once", "--durable", bus.ConsumerAnalytics, "--journal", journal)
 	expect("--once", "--durable", bus.ConsumerAnalytics, "--journal", journal)
+}
+
+// keepToTheirAccounts runs the three on the production broker's own configuration.
+func (n nodeExamples) keepToTheirAccounts(t *testing.T) {
+	broker := natstest.Start(t)
+	as := func(user string) []string { return []string{"--nats", broker.URL(user), "--nats-ca", broker.CAFile} }
+	operator, err := bus.Dial(t.Context(), bus.Options{URL: broker.URL("operator"), RootCAFile: broker.CAFile, Topology: bus.DefaultTopology().ForTenants("mongo", "acme")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { operator.Close() })
+	if _, err := operator.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := local.StartInbox(local.InboxOptions{Folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inbox.Stop(context.Background()) })
+
+	bill := fmt.Sprintf(foreignData, 1, 1, 1)
+	n.run(t, 0, append([]string{"publisher.mjs", "--data", bill}, as("billing-mongo")...)...)
+	n.run(t, 1, append([]string{"publisher.mjs", "--data", bill, "--tenant", "acme"}, as("billing-mongo")...)...)
+
+	request, err := events.Encode("mongo", events.Envelope{ID: "r-1", Source: events.Source("mongo", "portal")}, events.ActivationRequested{
+		EnrollmentID: "01960f2e-6b1d-7c55-9d4e-3a2f8c7b6e10", Generation: 1, To: "bob@example.com", Username: "bobby",
+		AccountNumber: "77-1", RequestedAt: time.Now(), ValidForSeconds: 3600,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := consumers.PublishOn(operator).Publish(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	n.spawn(t, append([]string{"mail-worker.mjs", "--smtp", "smtp://" + inbox.SMTPAddr(), "--ledger", filepath.Join(n.dir, "mailteam.ndjson"),
+		"--link-key-file", n.write(t, "any.key", strings.Repeat("0f", 32))}, as("mailteam")...)...)
+	counted := decode[struct{ Facts int }](t, n.run(t, 0, append([]string{"analytics.mjs", "--until", "1",
+		"--durable", bus.ConsumerAnalytics, "--journal", filepath.Join(n.dir, "analytics.ndjson")}, as("analytics")...)...))
+	if mails := len(inbox.Messages()); mails != 1 || counted.Facts != 1 {
+		t.Errorf("%d mails, %d facts about them", mails, counted.Facts)
+	}
 }
 
 func nameOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

@@ -191,9 +191,13 @@ func TestRolesSurviveBeingKilled(t *testing.T) {
 	w.facts(t, "invited", "registered", "activated", "signed-in")
 	w.mails.expectSubject(t, "ap@foreign.example", "online access")
 
-	for _, name := range []string{"portal", "codes", "mailer", "progress", "deadlines", "relay"} {
+	for _, name := range roleNames {
 		w.roles[name].stop()
 	}
+
+	w.role("all") // in one process, too
+	w.visitor(t).fill("/login", fields{"username": "Bobby", "password": passphrase}).is(http.StatusOK, "/account")
+	w.roles["all"].stop()
 }
 
 func TestEverySampleValidates(t *testing.T) {

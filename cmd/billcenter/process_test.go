@@ -207,7 +207,7 @@ func startRoles(t *testing.T) *roles {
 	}
 	w.command(t, 0, append([]string{"migrate", "--new-key-ring", ring}, w.flags[:4]...)...)
 	w.flags = append(w.flags, "--smtp-addr", sink.SMTPAddr(), "--smtp-security", "none", "--portal-addr", w.portal)
-	for _, name := range []string{"portal", "codes", "mailer", "progress", "deadlines", "relay"} {
+	for _, name := range roleNames {
 		w.role(name)
 	}
 	return w

@@ -59,12 +59,10 @@ func (c *runCommand) names() ([]string, error) {
 			return nil, &usageError{fmt.Errorf("unknown role %q: there are %s, and all", n, strings.Join(roleNames, ", "))}
 		}
 	}
+	if slices.Contains(c.Roles, "all") {
+		return roleNames, nil
+	}
 	return c.Roles, nil
-}
-
-// has reports whether a role is asked for.
-func has(names []string, role string) bool {
-	return slices.Contains(names, role) || slices.Contains(names, "all")
 }
 
 func (c *runCommand) Run(in *invocation) error {

@@ -20,7 +20,7 @@ func TestGenerateIsDecidedByItsSeed(t *testing.T) {
 		}
 		return b.String()
 	}
-	if make(500, 1) != make(500, 1) {
+	if first, again := make(500, 1), make(500, 1); first != again {
 		t.Error("the same seed gave another file")
 	}
 	if make(500, 1) == make(500, 2) {

@@ -192,14 +192,11 @@ func ServeIfChild() {
 	if dir == "" {
 		return
 	}
-	if err := serve(dir, os.Getenv(envPort)); err != nil {
-		fmt.Fprintln(os.Stderr, "bustest:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	fmt.Fprintln(os.Stderr, "bustest:", serve(dir, os.Getenv(envPort)))
+	os.Exit(1)
 }
 
-// serve runs until it is killed or its parent is gone.
+// serve runs until it is killed or its parent is gone, and then says which.
 func serve(dir, port string) error {
 	n, err := strconv.Atoi(port)
 	if err != nil {
