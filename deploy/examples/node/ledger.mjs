@@ -22,7 +22,7 @@ export async function openLedger(file) {
   function take({ mail, series, place, ...entry }) {
     if (isLater(place, newest.get(series))) newest.set(series, place);
     if (entry.state === "sending") sends.set(mail, (sends.get(mail) ?? 0) + 1);
-    else if (entry.state === "released") sends.set(mail, sends.get(mail) - 1);
+    else if (entry.state === "released") sends.set(mail, (sends.get(mail) ?? 1) - 1);
     else outcomes.set(mail, entry);
   }
   journal.lines.forEach(take);
