@@ -35,6 +35,8 @@ var imports = map[string][]string{
 	"producers/outbox":              {"events"},
 	"producers/portal":              {"schema/enrollment", "schema/keyring", "schema/tenants"},
 	"deploy/local":                  {},
+	"deploy/nats":                   {},
+	"deploy/nats/natstest":          {"deploy/nats"},
 }
 
 // drivers are libraries that one package alone may import: whoever else needs what they do goes through it.

@@ -169,11 +169,20 @@ type roles struct {
 	broker *bustest.Broker
 	mails  inbox
 	roles  map[string]*process
+	nats   func(who string) []string // more flags to reach the broker, for a role, "migrate" or "publish"
 	flags  []string
 	portal string
 }
 
 func startRoles(t *testing.T) *roles {
+	t.Helper()
+	broker := bustest.StartConfig(t, bustest.Config{Process: true, Topology: bus.Topology{}})
+	w := startRolesOn(t, broker.URL, func(string) []string { return nil })
+	w.broker = broker
+	return w
+}
+
+func startRolesOn(t *testing.T, broker string, nats func(who string) []string) *roles {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "billcenter-run-")
 	if err != nil {
@@ -183,8 +192,7 @@ func startRoles(t *testing.T) *roles {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	w := &roles{t: t, roles: map[string]*process{}, portal: freeAddr(t)}
-	w.broker = bustest.StartConfig(t, bustest.Config{Process: true, Topology: bus.Topology{}})
+	w := &roles{t: t, roles: map[string]*process{}, nats: nats, portal: freeAddr(t)}
 	pg, err := local.StartPostgres(t.Context(), local.PostgresOptions{DataDir: filepath.Join(dir, "postgres")})
 	if err != nil {
 		t.Fatal(err)
@@ -196,16 +204,16 @@ func startRoles(t *testing.T) *roles {
 	}
 	t.Cleanup(func() { sink.Stop(context.Background()) })
 	w.mails = inbox{"http://" + sink.HTTPAddr()}
-	w.system = &system{dir: dir, running: running{Portal: "http://" + w.portal, NATS: w.broker.URL, Database: pg.URL("")}, inbox: w.mails}
+	w.system = &system{dir: dir, running: running{Portal: "http://" + w.portal, NATS: broker, Database: pg.URL("")}, inbox: w.mails}
 	ring := filepath.Join(dir, "keyring.json")
-	w.flags = []string{"--database-url", pg.URL(""), "--nats-url", w.broker.URL, "--key-ring", ring, "--data-dir", dir, "--portal-url", w.Portal}
+	w.flags = []string{"--database-url", pg.URL(""), "--nats-url", broker, "--key-ring", ring, "--data-dir", dir, "--portal-url", w.Portal}
 
 	// Nobody works before the setting-up was done.
 	var errs bytes.Buffer
 	if code := run(t.Context(), append([]string{"run", "codes", "--ops-addr", "127.0.0.1:0"}, w.flags...), nil, &errs, &errs); code == 0 || !strings.Contains(errs.String(), "key") {
 		t.Fatalf("run without a key ring: exit %d\n%s", code, errs.String())
 	}
-	w.command(t, 0, append([]string{"migrate", "--new-key-ring", ring}, w.flags[:4]...)...)
+	w.command(t, 0, append(append([]string{"migrate", "--new-key-ring", ring}, w.flags[:4]...), nats("migrate")...)...)
 	w.flags = append(w.flags, "--smtp-addr", sink.SMTPAddr(), "--smtp-security", "none", "--portal-addr", w.portal)
 	for _, name := range roleNames {
 		w.role(name)
@@ -217,7 +225,7 @@ func startRoles(t *testing.T) *roles {
 func (w *roles) role(name string) {
 	w.t.Helper()
 	ops := freeAddr(w.t)
-	p := spawn(w.t, append([]string{"run", name, "--ops-addr", ops}, w.flags...)...)
+	p := spawn(w.t, append(append([]string{"run", name, "--ops-addr", ops}, w.flags...), w.nats(name)...)...)
 	w.roles[name] = p
 	eventually(w.t, "role "+name, func() error {
 		if over, why := p.over(); over {
@@ -242,7 +250,7 @@ func (w *roles) publishOne(t *testing.T) (account, code string) {
 	if err := os.WriteFile(file, fmt.Appendf(nil, foreignData+"\n", 1, 1, 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.command(t, 0, "publish", file, "--nats-url", w.NATS)
+	w.command(t, 0, append([]string{"publish", file, "--nats-url", w.NATS}, w.nats("publish")...)...)
 	eventually(t, "the stored code", func() error { return exactly(w.db(t), 1, `SELECT count(*) FROM invoice_emails`) })
 	return "77-1", "QWER-TYUP-0001"
 }
