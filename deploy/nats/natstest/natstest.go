@@ -32,7 +32,10 @@ type Broker struct {
 	CAFile  string          // PEM; vouches for the broker
 	Options *server.Options // as read from the files, before the addresses were replaced
 
+	dir       string
+	server    *server.Server
 	addr      string
+	adjust    []func(*server.Options)
 	passwords map[string]string // by user
 }
 
@@ -40,27 +43,14 @@ type Broker struct {
 // say; a test that makes any proves less about them.
 func Start(t testing.TB, adjust ...func(*server.Options)) *Broker {
 	t.Helper()
-	b := &Broker{passwords: map[string]string{}}
-	dir := t.TempDir()
-	b.write(t, dir)
+	b := &Broker{dir: t.TempDir(), adjust: adjust, passwords: map[string]string{}}
+	b.write(t)
 	t.Setenv("JS_KEY", rand.Text())
-	t.Setenv("NATS_TLS_CERT", filepath.Join(dir, "cert.pem"))
-	t.Setenv("NATS_TLS_KEY", filepath.Join(dir, "key.pem"))
-	b.CAFile = certify(t, dir)
+	t.Setenv("NATS_TLS_CERT", filepath.Join(b.dir, "cert.pem"))
+	t.Setenv("NATS_TLS_KEY", filepath.Join(b.dir, "key.pem"))
+	b.CAFile = certify(t, b.dir)
 
-	options, err := server.ProcessConfigFile(filepath.Join(dir, "nats.conf"))
-	if err != nil {
-		t.Fatalf("the broker's configuration: %v", err)
-	}
-	b.Options = options.Clone()
-	options.Host, options.Port = "127.0.0.1", server.RANDOM_PORT
-	options.HTTPPort = server.RANDOM_PORT
-	options.StoreDir = filepath.Join(dir, "store")
-	options.NoLog, options.NoSigs = true, true
-	for _, change := range adjust {
-		change(options)
-	}
-	s, err := server.NewServer(options)
+	s, err := server.NewServer(b.options(t, server.RANDOM_PORT))
 	if err != nil {
 		t.Fatalf("the broker: %v", err)
 	}
@@ -69,8 +59,60 @@ func Start(t testing.TB, adjust ...func(*server.Options)) *Broker {
 	if !s.ReadyForConnections(20 * time.Second) {
 		t.Fatal("the broker is not ready after 20 s")
 	}
-	b.addr = s.Addr().String()
+	b.server, b.addr = s, s.Addr().String()
 	return b
+}
+
+// options reads the files.
+func (b *Broker) options(t testing.TB, port int) *server.Options {
+	t.Helper()
+	o, err := server.ProcessConfigFile(filepath.Join(b.dir, "nats.conf"))
+	if err != nil {
+		t.Fatalf("the broker's configuration: %v", err)
+	}
+	b.Options = o.Clone()
+	o.Host, o.Port = "127.0.0.1", port
+	o.HTTPHost, o.HTTPPort = "", 0
+	o.StoreDir = filepath.Join(b.dir, "store")
+	o.NoLog, o.NoSigs = true, true
+	for _, change := range b.adjust {
+		change(o)
+	}
+	return o
+}
+
+// Edit changes one of the files; Reload lets the broker know.
+func (b *Broker) Edit(t testing.TB, file string, edit func(text string) string) {
+	t.Helper()
+	path := filepath.Join(b.dir, file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(edit(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Reload lets the running broker read the files again, as a signal does.
+func (b *Broker) Reload(t testing.TB) {
+	t.Helper()
+	if err := b.server.ReloadOptions(b.options(t, b.server.Addr().(*net.TCPAddr).Port)); err != nil {
+		t.Fatalf("reload the broker's configuration: %v", err)
+	}
+}
+
+// NewPassword makes a password for a user, existing or to be added, and returns the
+// line of secrets.conf for it.
+func (b *Broker) NewPassword(t testing.TB, user string) string {
+	t.Helper()
+	password := rand.Text()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.passwords[user] = password
+	return strings.ReplaceAll(strings.ToUpper(user), "-", "_") + `_PASSWORD: "` + string(hash) + "\"\n"
 }
 
 // URL is the broker's address with the user's name and password.
@@ -95,7 +137,7 @@ var secret = regexp.MustCompile(`(?m)^(\w+)_PASSWORD:`)
 
 // write lays the files out as they are deployed, beside a secrets.conf that
 // defines what the example does.
-func (b *Broker) write(t testing.TB, dir string) {
+func (b *Broker) write(t testing.TB) {
 	t.Helper()
 	err := fs.WalkDir(nats.Files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -105,7 +147,7 @@ func (b *Broker) write(t testing.TB, dir string) {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, name), text, 0o600)
+		return os.WriteFile(filepath.Join(b.dir, name), text, 0o600)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -116,15 +158,9 @@ func (b *Broker) write(t testing.TB, dir string) {
 	}
 	var secrets strings.Builder
 	for _, found := range secret.FindAllStringSubmatch(string(example), -1) {
-		password := rand.Text()
-		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.passwords[strings.ReplaceAll(strings.ToLower(found[1]), "_", "-")] = password
-		secrets.WriteString(found[1] + `_PASSWORD: "` + string(hash) + "\"\n")
+		secrets.WriteString(b.NewPassword(t, strings.ReplaceAll(strings.ToLower(found[1]), "_", "-")))
 	}
-	if err := os.WriteFile(filepath.Join(dir, "secrets.conf"), []byte(secrets.String()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.dir, "secrets.conf"), []byte(secrets.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
