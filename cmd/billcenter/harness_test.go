@@ -29,7 +29,7 @@ import (
 
 const (
 	passphrase = "grey otters dance at noon"
-	patience   = time.Minute // for what happens on its own; much more than it takes, as machines that test are busy
+	patience   = 2 * time.Minute // for what happens on its own; much more than it takes, as machines that test are busy
 )
 
 // system is a running `billcenter up`, as its users reach it.

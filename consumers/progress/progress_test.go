@@ -125,15 +125,6 @@ func TestWhatTheStoreAnswers(t *testing.T) {
 	}
 }
 
-func TestAnIDThatOnlyLooksLikeAUUIDIsMalformed(t *testing.T) {
-	f := fact("")
-	f.EnrollmentID = "0191f3a0-0000-7000-80000000000000-001"[:36]
-	err := handle(t, progress.New(&store{}, slog.New(slog.DiscardHandler)), events.ActivationMailed{Fact: f})
-	if m, ok := events.AsMalformed(err); !ok || m.Fault != events.FieldInvalid {
-		t.Errorf("err = %v", err)
-	}
-}
-
 // A mail worker in another language sends no sequence, no generation, and whatever fields it likes.
 func TestFactsOfAForeignMailWorkerComeOverTheWire(t *testing.T) {
 	b := bustest.Start(t)

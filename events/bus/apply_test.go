@@ -29,8 +29,8 @@ func TestBrokerHasTheSettingsOfTheDesign(t *testing.T) {
 	}
 	want := map[string]stream{
 		"BILLING":    {"billing.*.>", 14 * day, 10 * time.Minute, 512 << 10, map[string]string{"codes": "30s 10000 "}},
-		"MAIL":       {"mail.*.>", 7 * day, time.Hour, 512 << 10, map[string]string{"mailer": "2m0s 20000 "}},
-		"ENROLLMENT": {"enrollment.*.>", 400 * day, time.Hour, 512 << 10, map[string]string{"funnel": "30s 10000 ", "progress": "30s 5000 enrollment.*.activation-mailed enrollment.*.activation-mail-failed"}},
+		"MAIL":       {"mail.*.>", 7 * day, time.Hour, 512 << 10, map[string]string{"mailer": "30s 20000 "}},
+		"ENROLLMENT": {"enrollment.*.>", 400 * day, time.Hour, 512 << 10, map[string]string{"analytics": "30s 10000 ", "funnel": "30s 10000 ", "progress": "30s 5000 enrollment.*.activation-mailed enrollment.*.activation-mail-failed"}},
 		"REQUESTS":   {"requests.*.>", 30 * day, time.Hour, 512 << 10, map[string]string{}},
 		"DEADLETTER": {"deadletter.>", 90 * day, day, 1 << 20, map[string]string{}},
 	}

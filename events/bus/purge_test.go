@@ -61,6 +61,9 @@ func TestPurgeWaitsForEveryConsumerOfTheStream(t *testing.T) {
 			facts[4].Subject = "enrollment.mongo.activation-mailed"
 			publish(t, b, facts...)
 			n := map[string]int{bus.ConsumerFunnel: 10, bus.ConsumerProgress: 1}
+			if err := bus.AckAll(t.Context(), pull(t, b, bus.ConsumerAnalytics, 10)); err != nil {
+				t.Fatal(err)
+			}
 			if err := bus.AckAll(t.Context(), pull(t, b, tt.ahead, n[tt.ahead])); err != nil {
 				t.Fatal(err)
 			}

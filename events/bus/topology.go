@@ -100,9 +100,9 @@ func DefaultTopology() Topology {
 			Consumers: []Consumer{{
 				Name:        ConsumerMailer,
 				Description: "Hands mail to the SMTP relay.",
-				// An SMTP dialogue may take minutes; the mailer also reports
-				// progress while it lasts.
-				AckWait: 2 * time.Minute,
+				// The mailer reports progress while an SMTP dialogue lasts; a
+				// customer whose mail a killed one held waits this long.
+				AckWait: 30 * time.Second,
 				// Mails deferred by their receivers wait here for up to hours;
 				// those of one large provider must not hold up all others.
 				MaxAckPending: 20_000,

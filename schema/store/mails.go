@@ -8,8 +8,9 @@ import (
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
-// lease is how long a claimed mail is the claimer's alone: longer than the slowest send, shorter than a customer's patience.
-const lease = 90 * time.Second
+// lease is how long a claimed mail is the claimer's alone: longer than the slowest send, which is cut off after 30 s, and
+// shorter than a customer's patience.
+const lease = 45 * time.Second
 
 // mailNeverAccepted is the reason of a mail that is given up.
 const mailNeverAccepted = "mail-never-accepted"

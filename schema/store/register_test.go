@@ -242,7 +242,7 @@ func TestARegistrationAnnouncesFactAndMail(t *testing.T) {
 	id := s.admits(s.form(mongo, "1004827", "qx4t88zk", named(t, "Bob’sBuilding"), func(a *enrollment.Application) { a.Email = "bob@gmail.com"; a.Locale = "" }))
 	mail := only[events.ActivationRequested](t, s.announced())
 	want := events.ActivationRequested{EnrollmentID: id.String(), Generation: 1, Number: 1, To: "bob@gmail.com", Username: "Bob’sBuilding",
-		CompanyName: "Bob & Sons", AccountNumber: "1004827", Locale: "en-US", ValidForSeconds: 72 * 3600}
+		CompanyName: "Bob & Sons", AccountNumber: "1004827", AccountRef: s.Ring.AccountRef(mongo, "1004827"), Locale: "en-US", ValidForSeconds: 72 * 3600}
 	if diff := cmp.Diff(want, mail, cmpopts.IgnoreFields(mail, "RequestedAt")); diff != "" {
 		t.Errorf("mail (-want +got):\n%s", diff)
 	}
