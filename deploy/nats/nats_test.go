@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mongotel/billcenter/deploy/nats/natstest"
 	"github.com/mongotel/billcenter/events/bus"
@@ -176,13 +177,17 @@ func pubAck(t *testing.T, answer *nats.Msg) ack {
 // stored by a delivery stands in one stream under the subject of another.
 func stored(t *testing.T, operator *nats.Conn) map[string]int {
 	t.Helper()
-	js, err := operator.JetStream()
+	js, err := jetstream.New(operator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	counts := map[string]int{}
 	for _, s := range topology() {
-		info, err := js.StreamInfo(s.Name, &nats.StreamInfoRequest{SubjectsFilter: ">"})
+		stream, err := js.Stream(t.Context(), s.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))
 		if err != nil {
 			t.Fatal(err)
 		}
