@@ -25,6 +25,7 @@ func conforms(t *testing.T, want int, dir string, flags ...string) (printed stri
 }
 
 func TestTheSystemConformsToItsContract(t *testing.T) {
+	t.Parallel()
 	up := start(t, "--no-demo")
 	printed := conforms(t, 0, up.dir, "--mail-worker", "--json")
 	report := decode[conformance.Report](t, printed)
@@ -51,6 +52,7 @@ func TestTheSystemConformsToItsContract(t *testing.T) {
 }
 
 func TestConformanceOfNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, tt := range []struct {
 		name  string

@@ -17,6 +17,7 @@ import (
 
 // A bill run and a registration are cut off by kill -9, again and again; nothing is lost and nothing happens twice.
 func TestAKillInTheMiddleLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
 	const invoices = 6000
 	up := processUp(t)
 	file := filepath.Join(up.dir, "invoices.ndjson")
@@ -154,6 +155,7 @@ func countDistinct(t *testing.T, file string) int {
 
 // Twenty at once, as impatient fingers and clever scripts do it.
 func TestTwentyAtOnceAreOne(t *testing.T) {
+	t.Parallel()
 	up := start(t)
 	account, code := up.inbox.expect(t, "ap@bobsbuilding.example").box(t)
 	form := url.Values{"account_number": {account}, "registration_code": {code}, "email": {"bob@bobsbuilding.example"}, "username": {"bobby"}, "request_id": {"7d7b6b0e-6f2f-4c61-9d1f-0d6f8a4f3c11"}}

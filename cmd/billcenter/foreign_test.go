@@ -23,6 +23,7 @@ const foreignData = `{"accountNumber":"77-%d","companyName":"Ünïcode & Söhne"
 
 // A publisher in any language: a NATS client, a subject, and JSON.
 func TestAForeignPublisherIsHeardAndItsMistakesBlockNothing(t *testing.T) {
+	t.Parallel()
 	up := start(t, "--no-demo")
 	nc, err := nats.Connect(up.NATS)
 	if err != nil {
@@ -94,6 +95,7 @@ func TestAForeignPublisherIsHeardAndItsMistakesBlockNothing(t *testing.T) {
 
 // Once all is done, nothing that was stored or logged shows a code, a link or a password.
 func TestNoSecretIsLeftBehind(t *testing.T) {
+	t.Parallel()
 	up := processUp(t)
 	bill := up.inbox.expect(t, "ap@bobsbuilding.example")
 	account, code := bill.box(t)
@@ -170,6 +172,7 @@ func dumpOf(t *testing.T, url string) []byte {
 
 // Roles as processes of their own, against a broker and a database that are theirs alone, each killed in the middle.
 func TestRolesSurviveBeingKilled(t *testing.T) {
+	t.Parallel()
 	w := startRoles(t)
 	account, code := w.publishOne(t)
 
@@ -201,6 +204,7 @@ func TestRolesSurviveBeingKilled(t *testing.T) {
 }
 
 func TestEverySampleValidates(t *testing.T) {
+	t.Parallel()
 	var none *system
 	for _, row := range decode[[]eventRow](t, none.command(t, 0, "events", "list", "--json")) {
 		file := filepath.Join(t.TempDir(), row.Name+".json")

@@ -9,6 +9,7 @@ import (
 
 // The manual's nine steps, as a customer of Mongotel lives them.
 func TestACustomerEnrolls(t *testing.T) {
+	t.Parallel()
 	up := start(t)
 
 	// The billing e-mail has the box at its bottom.
@@ -50,6 +51,7 @@ func TestACustomerEnrolls(t *testing.T) {
 
 // The inbox refuses mail to .invalid, as the world does (RFC 2606).
 func TestAnUndeliverableAddressIsCorrected(t *testing.T) {
+	t.Parallel()
 	up := start(t)
 	account, code := up.inbox.expect(t, "ap@bobsbuilding.example").box(t)
 
@@ -63,6 +65,7 @@ func TestAnUndeliverableAddressIsCorrected(t *testing.T) {
 }
 
 func TestAnExpiredEnrollmentReleasesCodeAndName(t *testing.T) {
+	t.Parallel()
 	up := start(t)
 	account, code := up.inbox.expect(t, "ap@bobsbuilding.example").box(t)
 	sign := fields{"account_number": account, "registration_code": code, "email": "bob@bobsbuilding.example", "username": "bobby"}
@@ -84,6 +87,7 @@ func TestAnExpiredEnrollmentReleasesCodeAndName(t *testing.T) {
 }
 
 func TestUnknownAccountAndWrongCodeLookTheSame(t *testing.T) {
+	t.Parallel()
 	up := start(t)
 	account, _ := up.inbox.expect(t, "ap@bobsbuilding.example").box(t)
 	stranger := strings.Map(func(r rune) rune {
