@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/producers/billing"
+	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
 // sampleTenant is whose billing run the demo plays.
@@ -28,5 +31,27 @@ func (c *upCommand) samples(ctx context.Context, m *machine, r running) (*billin
 	if err != nil {
 		return nil, err
 	}
+	for _, c := range customers {
+		if err := m.known(ctx, tenant.ID, c.AccountNumber); err != nil {
+			return nil, err
+		}
+	}
 	return &customers[0], nil
+}
+
+// known waits until an account's events are stored: whoever reads the sample mail can sign up at once.
+func (m *machine) known(ctx context.Context, tenant, account string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		_, err := m.store.Dossier(ctx, tenant, account)
+		if !errors.Is(err, enrollment.ErrUnknown) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the sample invoice of account %s is not stored: %w", account, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
