@@ -44,9 +44,12 @@ func (m *machine) known(ctx context.Context, tenant, account string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		_, err := m.store.Dossier(ctx, tenant, account)
-		if !errors.Is(err, enrollment.ErrUnknown) {
+		d, err := m.store.Dossier(ctx, tenant, account)
+		if err != nil && !errors.Is(err, enrollment.ErrUnknown) {
 			return err
+		}
+		if d.CompanyName != "" { // the invoice's, not another event's
+			return nil
 		}
 		select {
 		case <-ctx.Done():
