@@ -111,10 +111,11 @@ func (c *eventsSampleCommand) Run(in *invocation) error {
 }
 
 type eventsValidateCommand struct {
-	File   string `arg:"" help:"NDJSON or CSV; - for standard input."`
-	Tenant string `help:"Tenant whose billing system this is." default:"mongo"`
-	Format string `help:"Form of the file: ${enum}." enum:"auto,ndjson,csv" default:"auto"`
-	JSON   bool   `help:"Print for programs: the summary and all faults." name:"json"`
+	File   string            `arg:"" help:"NDJSON or CSV; - for standard input."`
+	Tenant string            `help:"Tenant whose billing system this is." default:"mongo"`
+	Format string            `help:"Form of the file: ${enum}." enum:"auto,ndjson,csv" default:"auto"`
+	Column map[string]string `help:"As for publish: a CSV column and the field that it holds." placeholder:"NAME=FIELD"`
+	JSON   bool              `help:"Print for programs: the summary and all faults." name:"json"`
 }
 
 func (c *eventsValidateCommand) Run(in *invocation) error {
@@ -125,7 +126,7 @@ func (c *eventsValidateCommand) Run(in *invocation) error {
 	defer closeFile()
 	faults := []*billing.Fault{}
 	summary, err := billing.Publish(in, file, func(context.Context, []events.Encoded) error { return nil }, billing.Options{
-		Origin: billing.Origin{Tenant: c.Tenant, Source: events.Source(c.Tenant, "billing"), Format: formatOf(c.Format, c.File), Foreign: true},
+		Origin: billing.Origin{Tenant: c.Tenant, Source: events.Source(c.Tenant, "billing"), Format: formatOf(c.Format, c.File), Columns: c.Column, Foreign: true},
 		DryRun: true,
 		OnFault: func(f *billing.Fault) {
 			if c.JSON {

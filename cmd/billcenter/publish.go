@@ -18,13 +18,14 @@ import (
 
 type publishCommand struct {
 	services
-	File        string        `arg:"" help:"NDJSON (an InvoiceEmailed's data or a whole CloudEvent a line) or CSV with a header; - for standard input."`
-	Tenant      string        `help:"Tenant whose billing system this is." default:"mongo"`
-	Format      string        `help:"Form of the file: ${enum}. Default: by its name, else by its first character." enum:"auto,ndjson,csv" default:"auto"`
-	DryRun      bool          `help:"Check everything, publish nothing; needs no broker."`
-	SkipInvalid bool          `help:"Publish the valid records of a file that has invalid ones, too."`
-	Patience    time.Duration `help:"How long a broker that is away is waited for." default:"1m"`
-	JSON        bool          `help:"Print the summary, and each fault, for programs." name:"json"`
+	File        string            `arg:"" help:"NDJSON (an InvoiceEmailed's data or a whole CloudEvent a line) or CSV with a header; - for standard input."`
+	Tenant      string            `help:"Tenant whose billing system this is." default:"mongo"`
+	Format      string            `help:"Form of the file: ${enum}. Default: by its name, else by its first character." enum:"auto,ndjson,csv" default:"auto"`
+	Column      map[string]string `help:"A CSV column and the field that it holds, when its header has another name: --column Kundennummer=accountNumber; nothing after the = leaves the column out." placeholder:"NAME=FIELD"`
+	DryRun      bool              `help:"Check everything, publish nothing; needs no broker."`
+	SkipInvalid bool              `help:"Publish the valid records of a file that has invalid ones, too."`
+	Patience    time.Duration     `help:"How long a broker that is away is waited for." default:"1m"`
+	JSON        bool              `help:"Print the summary, and each fault, for programs." name:"json"`
 }
 
 func (c *publishCommand) Help() string {
@@ -55,7 +56,7 @@ func (c *publishCommand) Run(in *invocation) error {
 	}
 	bar := progressBar(in)
 	summary, err := billing.Publish(in, file, publish, billing.Options{
-		Origin:      billing.Origin{Tenant: c.Tenant, Source: events.Source(c.Tenant, "billing"), Format: formatOf(c.Format, c.File)},
+		Origin:      billing.Origin{Tenant: c.Tenant, Source: events.Source(c.Tenant, "billing"), Format: formatOf(c.Format, c.File), Columns: c.Column},
 		DryRun:      c.DryRun,
 		SkipInvalid: c.SkipInvalid,
 		Patience:    c.Patience,

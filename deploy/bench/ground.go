@@ -33,6 +33,7 @@ type ground struct {
 	postgres *local.Postgres
 	admin    *sqlx.DB
 	idle     time.Duration // longest wait for an idle machine
+	profile  *os.File      // takes a CPU profile of the next measurement; nil: not wanted, or taken
 	stages   int
 }
 
@@ -50,6 +51,11 @@ func newGround(ctx context.Context, o options) (_ *ground, err error) {
 	}()
 	if err := os.Chmod(g.dir, 0o755); err != nil { // PostgreSQL may run as another user
 		return nil, err
+	}
+	if o.cpuProfile != "" {
+		if g.profile, err = os.Create(o.cpuProfile); err != nil {
+			return nil, err
+		}
 	}
 	if g.ring, err = keyring.Create(filepath.Join(g.dir, "keyring.json")); err != nil {
 		return nil, err
@@ -83,8 +89,11 @@ func (g *ground) postmaster() (int, error) {
 
 func (g *ground) close() error {
 	var err error
+	if g.profile != nil {
+		err = g.profile.Close()
+	}
 	if g.admin != nil {
-		err = g.admin.Close()
+		err = errors.Join(err, g.admin.Close())
 	}
 	if g.postgres != nil {
 		err = errors.Join(err, g.postgres.Stop())
@@ -94,31 +103,30 @@ func (g *ground) close() error {
 
 // stage is what one measurement works on: a database and a broker of its own, empty and migrated.
 type stage struct {
-	ground   *ground
-	database string
-	db       *sqlx.DB
-	store    *store.Store
-	folder   string
-	broker   *broker
-	bus      *bus.Bus
+	ground *ground
+	db     *sqlx.DB
+	store  *store.Store
+	broker *broker
+	bus    *bus.Bus
 }
 
 func (g *ground) newStage(ctx context.Context) (_ *stage, err error) {
 	g.stages++
-	s := &stage{ground: g, database: fmt.Sprintf("stage_%d", g.stages), folder: filepath.Join(g.dir, fmt.Sprintf("broker-%d", g.stages))}
+	s := &stage{ground: g}
+	database, folder := fmt.Sprintf("stage_%d", g.stages), filepath.Join(g.dir, fmt.Sprintf("broker-%d", g.stages))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if _, err := g.admin.ExecContext(ctx, `CREATE DATABASE `+s.database+` TEMPLATE `+template); err != nil {
+	if _, err := g.admin.ExecContext(ctx, `CREATE DATABASE `+database+` TEMPLATE `+template); err != nil {
 		return nil, fmt.Errorf("make a database: %w", err)
 	}
-	if s.db, err = store.Open(ctx, g.postgres.URL(s.database), pool); err != nil {
+	if s.db, err = store.Open(ctx, g.postgres.URL(database), pool); err != nil {
 		return nil, err
 	}
 	s.store = store.New(s.db, g.ring, func(string) (enrollment.Policy, bool) { return enrollment.DefaultPolicy(), true })
-	if s.broker, err = startBroker(s.folder, g.ring.BrokerKey()); err != nil {
+	if s.broker, err = startBroker(folder, g.ring.BrokerKey()); err != nil {
 		return nil, err
 	}
 	if s.bus, err = bus.Dial(ctx, bus.Options{URL: s.broker.url, Name: "bench", Sealer: g.ring.DeadLetters()}); err != nil {
@@ -160,6 +168,8 @@ func (s *stage) stream(ctx context.Context, name string) (bus.StreamStatus, erro
 	return bus.StreamStatus{}, fmt.Errorf("stream %s is not part of the topology", name)
 }
 
+// close leaves the data where it is until the run ends: thousands of files deleted at once slow down what is measured next,
+// on a file system without a journal for a minute.
 func (s *stage) close() error {
 	var err error
 	if s.bus != nil {
@@ -170,8 +180,6 @@ func (s *stage) close() error {
 	}
 	if s.db != nil {
 		err = errors.Join(err, s.db.Close())
-		_, dropErr := s.ground.admin.Exec(`DROP DATABASE ` + s.database + ` WITH (FORCE)`)
-		err = errors.Join(err, dropErr)
 	}
-	return errors.Join(err, os.RemoveAll(s.folder), os.RemoveAll(s.folder+".lock"))
+	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"os"
 )
 
 type ingestOptions struct {
@@ -14,7 +13,6 @@ type ingestOptions struct {
 	peerEvents  int
 	subscribers int
 	alone       bool
-	cpuProfile  string
 }
 
 func ingest(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -25,7 +23,6 @@ func ingest(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	f.IntVar(&o.peerEvents, "peer-n", 0, "events for each peer (default: a tenth of -n)")
 	f.IntVar(&o.subscribers, "subscribers", 8, "also measure pkg/nats with so many subscribers, thus messages at once; 0: do not")
 	f.BoolVar(&o.alone, "alone", false, "measure the worker only, to profile it")
-	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of the worker's first round to this file")
 	if err := o.parse(f, args, stderr); err != nil {
 		return err
 	}
@@ -42,20 +39,11 @@ func ingest(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	return report.print(stdout, o.json)
 }
 
-func (o ingestOptions) measure(ctx context.Context, progress io.Writer) (_ *Report, err error) {
-	var profile io.Writer
-	if o.cpuProfile != "" {
-		file, err := os.Create(o.cpuProfile)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { err = errors.Join(err, file.Close()) }()
-		profile = file
-	}
+func (o ingestOptions) measure(ctx context.Context, progress io.Writer) (*Report, error) {
 	var worker []WorkerResult
 	variants := []variant{{"codes.Worker", func(ctx context.Context, g *ground) (Result, error) {
-		r, err := g.measureWorker(ctx, o.events, profile)
-		worker, profile = append(worker, r), nil
+		r, err := g.measureWorker(ctx, o.events)
+		worker = append(worker, r)
 		return r.Result, err
 	}}}
 	for _, p := range o.peers() {

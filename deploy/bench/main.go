@@ -59,16 +59,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are what every command takes.
 type options struct {
-	rounds int
-	json   bool
-	dir    string
-	idle   time.Duration
+	rounds     int
+	json       bool
+	dir        string
+	idle       time.Duration
+	cpuProfile string
 }
 
 func (o *options) register(f *flag.FlagSet) {
 	f.IntVar(&o.rounds, "rounds", 3, "how often everything is measured, in turn")
 	f.BoolVar(&o.json, "json", false, "print for programs")
 	f.StringVar(&o.dir, "dir", "", "folder for the servers' data, on the disk to be measured (default: the temporary folder)")
+	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of the first measurement, which is ours, to this file")
 	f.DurationVar(&o.idle, "wait-idle", 0, "wait at most so long before each measurement until the machine is 85 % idle (Linux)")
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime/pprof"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type CPU struct {
 
 // meter takes the time of one measurement and the processor time that was used in it.
 type meter struct {
+	ground             *ground
 	broker, postmaster int // process ids
 	began              time.Time
 	before             times
@@ -35,7 +37,12 @@ func (s *stage) startMeter() (*meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &meter{broker: s.broker.pid(), postmaster: postmaster}
+	if s.ground.profile != nil {
+		if err := pprof.StartCPUProfile(s.ground.profile); err != nil {
+			return nil, err
+		}
+	}
+	m := &meter{ground: s.ground, broker: s.broker.pid(), postmaster: postmaster}
 	if m.before, err = m.read(); err != nil {
 		return nil, err
 	}
@@ -64,6 +71,9 @@ func (m *meter) stop(events int) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if err := m.ground.endProfile(); err != nil {
+		return Result{}, err
+	}
 	each := func(after, before time.Duration) float64 {
 		return float64((after - before).Microseconds()) / float64(events)
 	}
@@ -76,4 +86,15 @@ func (m *meter) stop(events int) (Result, error) {
 			Others: max(0, (after.all-b.all-ours).Seconds()/took.Seconds()),
 		},
 	}, nil
+}
+
+// endProfile ends the CPU profile that the first measurement began, if one is wanted.
+func (g *ground) endProfile() error {
+	if g.profile == nil {
+		return nil
+	}
+	pprof.StopCPUProfile()
+	err := g.profile.Close()
+	g.profile = nil
+	return err
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"runtime/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,8 +47,8 @@ func (c Counts) check() error {
 // finishTime bounds a measurement that hangs.
 const finishTime = 10 * time.Minute
 
-// measureWorker runs the worker on n events. profile, if any, receives a CPU profile of the measured time.
-func (g *ground) measureWorker(ctx context.Context, n int, profile io.Writer) (_ WorkerResult, err error) {
+// measureWorker runs the worker on n events.
+func (g *ground) measureWorker(ctx context.Context, n int) (_ WorkerResult, err error) {
 	s, err := g.newStage(ctx)
 	if err != nil {
 		return WorkerResult{}, err
@@ -67,7 +65,7 @@ func (g *ground) measureWorker(ctx context.Context, n int, profile io.Writer) (_
 	if err := s.settle(ctx); err != nil {
 		return WorkerResult{}, err
 	}
-	r, err := s.runWorker(ctx, l, before.LastSeq, profile)
+	r, err := s.runWorker(ctx, l, before.LastSeq)
 	if err != nil {
 		return r, err
 	}
@@ -77,7 +75,7 @@ func (g *ground) measureWorker(ctx context.Context, n int, profile io.Writer) (_
 	return r, r.Counts.check()
 }
 
-func (s *stage) runWorker(ctx context.Context, l loaded, last uint64, profile io.Writer) (WorkerResult, error) {
+func (s *stage) runWorker(ctx context.Context, l loaded, last uint64) (WorkerResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, finishTime)
 	defer cancel()
 	var r WorkerResult
@@ -85,12 +83,6 @@ func (s *stage) runWorker(ctx context.Context, l loaded, last uint64, profile io
 	worker := &codes.Worker{
 		Bus: w, Store: w, Facts: w, Known: func(t string) bool { return t == tenant },
 		Metrics: consumers.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	}
-	if profile != nil {
-		if err := pprof.StartCPUProfile(profile); err != nil {
-			return r, err
-		}
-		defer pprof.StopCPUProfile()
 	}
 	memory := watchMemory(s.broker.pid())
 	m, err := s.startMeter()

@@ -25,6 +25,10 @@ type Origin struct {
 	Source string // of records that are bare data: //mongo.billcenter.net/billing
 	Format Format
 
+	// Columns maps the names of a CSV file's header to those of Columns(), for a file that billing's own tool wrote. The empty
+	// name leaves a column out. A column that is not here must have a name of Columns() itself.
+	Columns map[string]string
+
 	// Foreign takes whole events of every type of the contract, not only billing's own: for checking a file, not for publishing it.
 	Foreign bool
 }

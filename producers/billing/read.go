@@ -20,7 +20,7 @@ const maxRecord = 1 << 20
 // editors write one; so are blank lines.
 func Read(r io.Reader, from Origin) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		s, err := open(r, from.Format)
+		s, err := open(r, from)
 		if err != nil {
 			yield(Record{}, err)
 			return
@@ -56,7 +56,7 @@ type records interface {
 
 var byteOrderMark = []byte("\ufeff")
 
-func open(r io.Reader, format Format) (records, error) {
+func open(r io.Reader, from Origin) (records, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	head, err := in.Peek(512)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -79,8 +79,8 @@ func open(r io.Reader, format Format) (records, error) {
 	if bytes.HasPrefix(head, []byte{'['}) {
 		return nil, errors.New("the file is a JSON array; write one object a line: jq -c '.[]' FILE | billcenter publish -")
 	}
-	if format == CSV || format == Auto && len(head) > 0 && head[0] != '{' {
-		return newTable(in, int64(start))
+	if from.Format == CSV || from.Format == Auto && len(head) > 0 && head[0] != '{' {
+		return newTable(in, int64(start), from.Columns)
 	}
 	return &lines{in: in, end: int64(start)}, nil
 }

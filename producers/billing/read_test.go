@@ -273,3 +273,28 @@ func quoted(table string) string {
 	}
 	return b.String()
 }
+
+func TestAMappingRenamesAndLeavesOutColumns(t *testing.T) {
+	const file = "Kundennummer,E-Mail,Versand,Rechnung,Intern\n100482-7,ap@bobsbuilding.example,2026-11-20T08:00:00Z,INV-1,secret note\n"
+	mapping := map[string]string{"Kundennummer": "accountNumber", "E-Mail": "billingEmail", "Versand": "emailedAt", "Rechnung": "invoice.number", "Intern": ""}
+	read := func(columns map[string]string) (bodies []string, err error) {
+		for r, e := range billing.Read(strings.NewReader(file), billing.Origin{Tenant: "mongo", Source: "//mongo.billcenter.net/billing", Format: billing.CSV, Columns: columns}) {
+			if e != nil {
+				return bodies, e
+			}
+			bodies = append(bodies, string(r.Event.Body))
+		}
+		return bodies, nil
+	}
+	bodies, err := read(mapping)
+	if err != nil || len(bodies) != 1 || !strings.Contains(bodies[0], `"accountNumber":"100482-7"`) || strings.Contains(bodies[0], "secret note") {
+		t.Errorf("%v, %v", bodies, err)
+	}
+	if _, err := read(nil); err == nil || strings.Contains(err.Error(), "Kundennummer") {
+		t.Errorf("without the mapping: %v", err)
+	}
+	mapping["Fehlt"] = "locale"
+	if _, err := read(mapping); err == nil || !strings.Contains(err.Error(), "mapping") {
+		t.Errorf("a mapping of a column that is not there: %v", err)
+	}
+}

@@ -56,7 +56,7 @@ type table struct {
 	header []column
 }
 
-func newTable(in *bufio.Reader, start int64) (*table, error) {
+func newTable(in *bufio.Reader, start int64, mapped map[string]string) (*table, error) {
 	t := &table{in: &limited{r: in}, start: start}
 	t.csv = csv.NewReader(t.in)
 	t.csv.ReuseRecord = true
@@ -71,8 +71,17 @@ func newTable(in *bufio.Reader, start int64) (*table, error) {
 	if err != nil {
 		return nil, t.unreadable(err)
 	}
+	found := 0
 	for i, name := range names {
-		c, err := columnNamed(i+1, strings.TrimSpace(name))
+		name = strings.TrimSpace(name)
+		if to, ok := mapped[name]; ok {
+			found++
+			if name = to; to == "" {
+				t.header = append(t.header, column{})
+				continue
+			}
+		}
+		c, err := columnNamed(i+1, name)
 		if err != nil {
 			return nil, err
 		}
@@ -80,6 +89,9 @@ func newTable(in *bufio.Reader, start int64) (*table, error) {
 			return nil, fmt.Errorf("the header has the column %s twice", c.name)
 		}
 		t.header = append(t.header, c)
+	}
+	if found < len(mapped) {
+		return nil, errors.New("the header lacks a column that the mapping names")
 	}
 	for _, c := range columns {
 		if c.required && !slices.Contains(t.header, c) {
@@ -148,7 +160,7 @@ func (t *table) object(cells []string) ([]byte, error) {
 	data, invoice := map[string]any{}, map[string]any{}
 	for i, cell := range cells {
 		c := t.header[i]
-		if cell == "" {
+		if cell == "" || c.name == "" { // absent, or left out by the mapping
 			continue
 		}
 		if !utf8.ValidString(cell) {
