@@ -28,7 +28,8 @@ func TestAKillInTheMiddleLosesAndDoublesNothing(t *testing.T) {
 
 	// The first publisher loses its broker in the middle; it waits for it and goes on.
 	publisher := spawn(t, "publish", file, "--nats-url", up.NATS)
-	eventually(t, "the first stored invoices", func() error { return atLeast(up.db(t), 1000, `SELECT count(*) FROM invoice_emails`) })
+	db := up.db(t)
+	eventually(t, "the first stored invoices", func() error { return atLeast(db, 1000, `SELECT count(*) FROM invoice_emails`) })
 	up.killAndStart()
 
 	// A registration is answered; the process dies before or after the mail is out, nobody knows.
@@ -43,7 +44,6 @@ func TestAKillInTheMiddleLosesAndDoublesNothing(t *testing.T) {
 
 	// Publishing the whole file again changes nothing.
 	up.command(t, 0, "publish", file)
-	db := up.db(t)
 	distinct := countDistinct(t, file)
 	eventually(t, "every invoice", func() error {
 		return exactly(db, distinct, `SELECT count(*) FROM invoice_emails AS m JOIN inbox AS i ON i.id = m.event WHERE i.source = '//mongo.billcenter.net/billing' AND i.event_id NOT LIKE 'emailed-%'`)

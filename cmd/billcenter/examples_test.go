@@ -163,7 +163,8 @@ func (n nodeExamples) mails(t *testing.T) {
 
 	bills := n.write(t, "two.ndjson", fmt.Sprintf(foreignData+"\n"+foreignData+"\n", 1, 1, 1, 2, 2, 2))
 	n.run(t, 0, "publisher.mjs", "--nats", w.NATS, bills)
-	eventually(t, "the stored codes", func() error { return exactly(w.db(t), 2, `SELECT count(*) FROM invoice_emails`) })
+	db := w.db(t)
+	eventually(t, "the stored codes", func() error { return exactly(db, 2, `SELECT count(*) FROM invoice_emails`) })
 
 	// The customer's story, with the foreign worker's mails.
 	bob := w.visitor(t)

@@ -251,6 +251,7 @@ func (w *roles) publishOne(t *testing.T) (account, code string) {
 		t.Fatal(err)
 	}
 	w.command(t, 0, append([]string{"publish", file, "--nats-url", w.NATS}, w.nats("publish")...)...)
-	eventually(t, "the stored code", func() error { return exactly(w.db(t), 1, `SELECT count(*) FROM invoice_emails`) })
+	db := w.db(t)
+	eventually(t, "the stored code", func() error { return exactly(db, 1, `SELECT count(*) FROM invoice_emails`) })
 	return "77-1", "QWER-TYUP-0001"
 }
