@@ -98,7 +98,7 @@ func (g *ground) measurePeer(ctx context.Context, p peer, n int) (_ Result, err 
 }
 
 func (s *stage) runPeer(ctx context.Context, p peer, l loaded) (_ Result, err error) {
-	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	ctx, cancel := context.WithTimeout(ctx, finishTime(l.events))
 	defer cancel()
 	conn, err := nats.Connect(s.broker.url)
 	if err != nil {

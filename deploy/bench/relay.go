@@ -73,7 +73,7 @@ func (g *ground) measureRelay(ctx context.Context, n int, publisher func(*stage)
 		return Result{}, err
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	ctx, cancel := context.WithTimeout(ctx, finishTime(n))
 	defer cancel()
 	counted := &counting{Publisher: p, wanted: int64(n), all: make(chan struct{})}
 	running, stop := context.WithCancel(ctx)

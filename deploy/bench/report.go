@@ -142,8 +142,8 @@ func printWorker(w io.Writer, rounds []WorkerResult) error {
 	fmt.Fprintln(w, "\nThe worker, round by round:")
 	for i, r := range rounds {
 		c := r.Counts
-		fmt.Fprintf(w, "%d. %d events: %d inbox rows, %d invoice rows, %d codes, %d facts, %d left on the bus, %d dead letters; acknowledged after %.2f s, purged after %.2f s\n",
-			i+1, c.Events, c.InboxRows, c.InvoiceRows, c.CodeRows, c.Facts, c.LeftOnBus, c.DeadLetters, r.SecondsToAcked, r.Seconds)
+		fmt.Fprintf(w, "%d. %d events: %d inbox rows, %d invoice rows, %d codes, %d facts, %d left on the bus, %d dead letters; acknowledged after %.2f s (%.0f/s), purged after %.2f s\n",
+			i+1, c.Events, c.InboxRows, c.InvoiceRows, c.CodeRows, c.Facts, c.LeftOnBus, c.DeadLetters, r.SecondsToAcked, float64(r.Events)/r.SecondsToAcked, r.Seconds)
 		if p := r.Phases; p != nil {
 			fmt.Fprintf(w, "   time of its pipelines: pull %.0f %%, decode %.0f %%, store %.0f %%, make facts %.0f %%, publish them %.0f %%, acknowledge %.0f %% (%d batches)\n",
 				100*p.Pull, 100*p.Decode, 100*p.Store, 100*p.Facts, 100*p.Publish, 100*p.Ack, p.Batches)

@@ -44,8 +44,10 @@ func (c Counts) check() error {
 	return nil
 }
 
-// finishTime bounds a measurement that hangs.
-const finishTime = 10 * time.Minute
+// finishTime bounds a measurement that hangs, generously: a loaded machine is slow too.
+func finishTime(events int) time.Duration {
+	return time.Minute + time.Duration(events)*10*time.Millisecond
+}
 
 // measureWorker runs the worker on n events.
 func (g *ground) measureWorker(ctx context.Context, n int) (_ WorkerResult, err error) {
@@ -76,7 +78,7 @@ func (g *ground) measureWorker(ctx context.Context, n int) (_ WorkerResult, err 
 }
 
 func (s *stage) runWorker(ctx context.Context, l loaded, last uint64) (WorkerResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	ctx, cancel := context.WithTimeout(ctx, finishTime(l.events))
 	defer cancel()
 	var r WorkerResult
 	w := watch(s, l, last)
