@@ -36,16 +36,16 @@ type Encoded struct {
 
 // wire is structured mode as we write it; the order is the reader's: who, what, when, then the data.
 type wire struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            Type            `json:"type"`
-	Subject         string          `json:"subject,omitempty"`
-	Time            string          `json:"time,omitempty"`
-	DataContentType string          `json:"datacontenttype"`
-	DataSchema      string          `json:"dataschema"`
-	TraceParent     string          `json:"traceparent,omitempty"`
-	Data            json.RawMessage `json:"data"`
+	SpecVersion     string `json:"specversion"`
+	ID              string `json:"id"`
+	Source          string `json:"source"`
+	Type            Type   `json:"type"`
+	Subject         string `json:"subject,omitempty"`
+	Time            string `json:"time,omitempty"`
+	DataContentType string `json:"datacontenttype"`
+	DataSchema      string `json:"dataschema"`
+	TraceParent     string `json:"traceparent,omitempty"`
+	// data follows; Encode appends it, since encoding/json would read it once more
 }
 
 // DataSchema is the URI that names the schema of a type's data.
@@ -74,7 +74,7 @@ func Encode(tenant string, e Envelope, m Message) (Encoded, error) {
 	}
 	w := wire{
 		SpecVersion: "1.0", ID: e.ID, Source: e.Source, Type: def.Type, Subject: e.Subject,
-		DataContentType: dataContentType, DataSchema: def.Type.DataSchema(), TraceParent: e.TraceParent, Data: data,
+		DataContentType: dataContentType, DataSchema: def.Type.DataSchema(), TraceParent: e.TraceParent,
 	}
 	if !e.Time.IsZero() {
 		w.Time = e.Time.UTC().Format(time.RFC3339Nano)
@@ -83,6 +83,7 @@ func Encode(tenant string, e Envelope, m Message) (Encoded, error) {
 	if err != nil {
 		return Encoded{}, fmt.Errorf("encode %s %s: %w", def.Type, e.ID, err)
 	}
+	body = slices.Concat(body[:len(body)-1], []byte(`,"data":`), data, []byte("}"))
 	header := StructuredHeader()
 	if e.TraceParent != "" {
 		header[HeaderTraceParent] = []string{e.TraceParent}

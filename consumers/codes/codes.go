@@ -48,7 +48,7 @@ type Worker struct {
 const (
 	batchSize = 1000 // the largest atomic batch of facts; more gains nothing (reference: 5000 rows are no faster)
 	pullWait  = 5 * time.Second
-	pipelines = 2 // one reads and decodes while the other waits for the commit
+	pipelines = 4 // while one waits for the disk or the broker the others read, decode and store
 	batchTime = 20 * time.Second
 
 	purgePause    = 250 * time.Millisecond // lets acknowledgements of several batches settle into one purge

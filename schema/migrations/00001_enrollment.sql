@@ -31,8 +31,8 @@ CREATE TABLE inbox (
 -- Every invoice mail, as it was sent; only ever added to, so that the same events in any order give the same rows. Which
 -- code is newest, superseded or expired is read from emailed_at, never written.
 CREATE TABLE invoice_emails (
-    event            bigint      PRIMARY KEY REFERENCES inbox,
-    account          bigint      NOT NULL REFERENCES accounts,
+    event            bigint      NOT NULL,    -- of the inbox, written in the same transaction; no foreign keys: they were a third
+    account          bigint      NOT NULL,    -- of the cost of a bill run, and no row of either table is ever deleted
     account_number   text        NOT NULL, -- as printed
     company_name     text        NOT NULL DEFAULT '',
     billing_email    text        NOT NULL, -- address of record
