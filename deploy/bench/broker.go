@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/mongotel/billcenter/deploy/local"
 )
@@ -21,6 +23,7 @@ const (
 
 // holdBroker is the child process: it prints the broker's URL and stops it when stdin ends.
 func holdBroker(dir string, stdin io.Reader, stdout, stderr io.Writer) int {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM) // a Ctrl-C reaches the parent too, which still needs the broker then
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	b, err := local.StartBroker(local.BrokerOptions{StoreDir: dir, EncryptionKey: os.Getenv(brokerKeyVariable), Log: log})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,9 @@ import (
 func main() {
 	if dir := os.Getenv(brokerVariable); dir != "" {
 		os.Exit(holdBroker(dir, os.Stdin, os.Stdout, os.Stderr))
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as cmd/billcenter does; the peers have it too
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

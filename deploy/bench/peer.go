@@ -137,8 +137,8 @@ func (s *stage) runPeer(ctx context.Context, p peer, l loaded) (_ Result, err er
 	if err != nil {
 		return Result{}, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- router.Run(ctx) }()
+	ended, stop := start(ctx, router.Run)
+	defer stop()
 	if err := waitFor(ctx, all, ended); err != nil {
 		return Result{}, err
 	}
@@ -149,10 +149,7 @@ func (s *stage) runPeer(ctx context.Context, p peer, l loaded) (_ Result, err er
 	if err != nil {
 		return r, err
 	}
-	if err := router.Close(); err != nil {
-		return r, err
-	}
-	return r, <-ended
+	return r, stop()
 }
 
 // awaitPeerAcked asks for the state of the stream's consumers, since a peer's may be a push or a pull consumer.

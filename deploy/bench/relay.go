@@ -76,14 +76,12 @@ func (g *ground) measureRelay(ctx context.Context, n int, publisher func(*stage)
 	ctx, cancel := context.WithTimeout(ctx, finishTime(n))
 	defer cancel()
 	counted := &counting{Publisher: p, wanted: int64(n), all: make(chan struct{})}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
 	m, err := s.startMeter()
 	if err != nil {
 		return Result{}, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- outbox.New(s.store, counted, slog.New(slog.DiscardHandler)).Run(running) }()
+	ended, stop := start(ctx, outbox.New(s.store, counted, slog.New(slog.DiscardHandler)).Run)
+	defer stop()
 	if err := waitFor(ctx, counted.all, ended); err != nil {
 		return Result{}, err
 	}
@@ -96,8 +94,7 @@ func (g *ground) measureRelay(ctx context.Context, n int, publisher func(*stage)
 	if err != nil {
 		return r, err
 	}
-	stop()
-	if err := <-ended; err != nil {
+	if err := stop(); err != nil {
 		return r, err
 	}
 	return r, s.checkRelayed(ctx, n)

@@ -91,11 +91,8 @@ func (s *stage) runWorker(ctx context.Context, l loaded, last uint64) (WorkerRes
 	if err != nil {
 		return r, err
 	}
-	running, stop := context.WithCancel(ctx)
+	ended, stop := start(ctx, worker.Run)
 	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- worker.Run(running) }()
-
 	if err := waitFor(ctx, w.all, ended); err != nil {
 		return r, err
 	}
@@ -113,19 +110,35 @@ func (s *stage) runWorker(ctx context.Context, l loaded, last uint64) (WorkerRes
 		return r, err
 	}
 	r.Phases = w.phases()
-	stop()
-	return r, <-ended
+	return r, stop()
 }
 
-// waitFor returns when done is closed; a worker that ends before is an error.
-func waitFor(ctx context.Context, done <-chan struct{}, ended <-chan error) error {
+// start runs what is measured until stop is called, which waits for its end and returns its error. ended is closed when it
+// has ended.
+func start(ctx context.Context, run func(context.Context) error) (ended <-chan struct{}, stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	var err error
+	go func() {
+		defer close(done)
+		err = run(ctx)
+	}()
+	return done, func() error {
+		cancel()
+		<-done
+		return err
+	}
+}
+
+// waitFor returns when done is closed. It is an error when what should close it has ended before.
+func waitFor(ctx context.Context, done, ended <-chan struct{}) error {
 	select {
 	case <-done:
 		return nil
-	case err := <-ended:
-		return fmt.Errorf("the worker ended before its work: %w", err)
 	case <-ctx.Done():
-		return fmt.Errorf("the worker did not finish: %w", ctx.Err())
+		return fmt.Errorf("it did not finish: %w", ctx.Err())
+	case <-ended:
+		return errors.New("it ended before its work was done")
 	}
 }
 
