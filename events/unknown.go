@@ -8,28 +8,38 @@ import (
 // Unknown returns the data's fields that this build does not know, by path ("invoice.taxMinor"); nil for none. They are kept
 // for a later build, never acted on.
 func (e Event) Unknown() map[string]json.RawMessage {
+	s := newScanner(e.Data)
+	s.space()
+	if s.peek() != '{' {
+		return nil
+	}
 	var unknown map[string]json.RawMessage
-	collectUnknown(e.Data, shapes[e.Definition.Type], "", &unknown)
+	err := s.besides(shapes[e.Definition.Type], "", 0, func(path string, start, end int) {
+		if unknown == nil {
+			unknown = map[string]json.RawMessage{}
+		}
+		unknown[path] = e.Data[start:end]
+	})
+	if err != nil {
+		return nil // it is not the strict JSON that Decode leaves in Data
+	}
 	return unknown
 }
 
-func collectUnknown(object []byte, known shape, path string, into *map[string]json.RawMessage) {
-	members, err := scan(object)
-	if err != nil {
-		return // not an object, so it has no fields
-	}
-	for _, m := range members {
-		raw := object[m.start:m.end]
-		p, ok := known[m.name]
-		switch {
-		case !ok && *into == nil:
-			*into = map[string]json.RawMessage{path + m.name: raw}
-		case !ok:
-			(*into)[path+m.name] = raw
-		case p.shape != nil && raw[0] == '{':
-			collectUnknown(raw, p.shape, path+m.name+".", into)
+// besides reads an object and tells where its members stand that are not part of a shape.
+func (s *scanner) besides(known shape, path string, depth int, found func(path string, start, end int)) error {
+	return s.object(depth, func(name string) error {
+		p, ok := known[name]
+		if ok && p.shape != nil && s.peek() == '{' {
+			return s.besides(p.shape, path+name+".", depth+1, found)
 		}
-	}
+		start := s.i
+		err := s.value(depth + 1)
+		if !ok && err == nil {
+			found(path+name, start, s.i)
+		}
+		return err
+	})
 }
 
 // Compact returns JSON without insignificant white space: the form in which two copies of an event's data compare.

@@ -40,7 +40,12 @@ func startBroker(t *testing.T, opts BrokerOptions) *Broker {
 // stream connects to b and makes the stream TEST where there is none.
 func stream(t *testing.T, b *Broker) (jetstream.JetStream, jetstream.Stream) {
 	t.Helper()
-	conn, err := nats.Connect(b.URL())
+	return streamAt(t, b.URL())
+}
+
+func streamAt(t *testing.T, url string) (jetstream.JetStream, jetstream.Stream) {
+	t.Helper()
+	conn, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +123,36 @@ func TestBrokerEncryptsAtRest(t *testing.T) {
 	})
 	if err != nil || blocks == 0 {
 		t.Errorf("%d block files looked at, %v; want one at least", blocks, err)
+	}
+}
+
+func TestBrokerReadsAFolderOfAnEarlierVersion(t *testing.T) {
+	storeDir := filepath.Join(t.TempDir(), "nats")
+	earlier, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: storeDir, JetStreamKey: brokerKey, JetStreamCipher: server.ChaCha,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier.Start()
+	js, _ := streamAt(t, earlier.ClientURL())
+	publish(t, js, "kept")
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EMPTY", Subjects: []string{"empty"}}); err != nil {
+		t.Fatal(err)
+	}
+	earlier.Shutdown()
+	earlier.WaitForShutdown()
+
+	for range 2 {
+		b := startBroker(t, BrokerOptions{StoreDir: storeDir})
+		_, s := stream(t, b)
+		if got := lastMessage(t, s); got != "kept" {
+			t.Errorf("last message %q, want the one of the earlier version", got)
+		}
+		if err := b.Stop(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

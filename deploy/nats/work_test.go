@@ -161,7 +161,7 @@ func TestTheServerIsSetUpToLoseNothing(t *testing.T) {
 	if !o.JetStream || !o.SyncAlways || o.StoreDir != "/data" {
 		t.Errorf("JetStream %v, sync_interval always %v, store_dir %s", o.JetStream, o.SyncAlways, o.StoreDir)
 	}
-	if o.JetStreamKey == "" || o.JetStreamCipher != server.ChaCha {
+	if o.JetStreamKey == "" || o.JetStreamCipher != server.AES {
 		t.Error("not encrypted at rest")
 	}
 	if o.MaxPayload != 1<<20 {

@@ -3,7 +3,6 @@ package enrollment
 import (
 	_ "embed"
 	"log/slog"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -116,7 +115,15 @@ const (
 )
 
 //go:embed freemail.txt
-var freemail string
+var freemailList string
+
+var freemail = func() map[string]bool {
+	m := map[string]bool{}
+	for domain := range strings.FieldsSeq(freemailList) {
+		m[domain] = true
+	}
+	return m
+}()
 
 // DomainClass tells mailboxes that anybody can open from a company's own domain. It is what a funnel may be broken down
 // by, as the domain itself would point at one customer.
@@ -125,7 +132,7 @@ func (a Address) DomainClass() string {
 	switch {
 	case domain == "":
 		return UnknownDomain
-	case slices.Contains(strings.Fields(freemail), domain):
+	case freemail[domain]:
 		return Freemail
 	default:
 		return CompanyMail

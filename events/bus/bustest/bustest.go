@@ -223,7 +223,7 @@ func options(dir string, port int, lazy bool) *server.Options {
 		StoreDir:           dir,
 		SyncAlways:         !lazy,
 		JetStreamKey:       "a key for tests",
-		JetStreamCipher:    server.ChaCha,
+		JetStreamCipher:    server.AES,
 		JetStreamMaxMemory: 64 << 20,
 		JetStreamMaxStore:  4 << 30,
 		NoLog:              true,

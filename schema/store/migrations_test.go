@@ -1,0 +1,62 @@
+package store_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/pressly/goose/v3"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema"
+	"github.com/mongotel/billcenter/schema/store"
+	"github.com/mongotel/billcenter/schema/store/storetest"
+)
+
+// before returns a database of its own as the first n migrations leave it, and a function that applies the rest.
+func before(t *testing.T, n int64) (db *sqlx.DB, migrate func()) {
+	t.Helper()
+	d := storetest.New(t)
+	d.Aside.MustExec(`CREATE SCHEMA earlier`)
+	db, err := store.Open(t.Context(), d.URL+"&search_path=earlier", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	p, err := goose.NewProvider(goose.DialectPostgres, db.DB, os.DirFS("../migrations"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	return db, func() {
+		t.Helper()
+		if _, err := schema.Migrate(context.Background(), db.DB); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestEventsKeptBeforeTheirIdentityWasHashedAreStillKnown(t *testing.T) {
+	db, migrate := before(t, 1)
+	var batch []events.Received
+	for i, id := range []string{"e-1", "Ünï-ç✓", "with blank and 'quote'"} {
+		r := event(t, mongo, "//b", id, uint64(i+10), invoice("100482-7", "QX4T-88ZK", daysAgo(1)))
+		batch = append(batch, r)
+		// A fingerprint of another key ring: what is known by its identity, but not by its content, is told apart.
+		db.MustExec(`INSERT INTO inbox (tenant, source, event_id, type, fingerprint, stream_sequence) VALUES ($1, $2, $3, $4, $5, $6)`,
+			r.Tenant, r.Source, r.ID, string(r.Definition.Type), make([]byte, 32), i+1)
+	}
+	migrate()
+	receipts, err := store.New(db, storetest.Ring(t), storetest.Policy).TakeBilling(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range receipts {
+		if r.Fault == nil || r.Fault.Field != "id" {
+			t.Errorf("%s: %+v, want it to be known", batch[i].ID, r)
+		}
+	}
+}
