@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -306,64 +306,46 @@ func columns(names map[accountName]bool) (tenants, keys []string) {
 	return tenants, keys
 }
 
-func (t *taking) invoices(ctx context.Context) error {
-	// What an event does not say is an empty text here and NULL in the row: arrays of pointers cost the driver three times as much.
-	var (
-		rows, accounts                                             []int64
-		numbers, companies, addresses, locales, emailed            []string
-		codes, folded                                              [][]byte // the driver writes a nil as an empty one
-		codeKeys, codeEnds                                         []string
-		invoices, issued, due, currencies, amounts, documents, etc []string
-	)
+// invoices are copied: a third of the cost of an INSERT from arrays, and these rows meet no conflict.
+func (t *taking) invoices(ctx context.Context) (err error) {
+	var into *sql.Stmt
 	for i := range t.items {
 		it := &t.items[i]
 		m, ok := it.Message.(events.InvoiceEmailed)
 		if !ok || !it.fresh() {
 			continue
 		}
-		rows, accounts = append(rows, it.row), append(accounts, it.account)
-		numbers, companies = append(numbers, m.AccountNumber), append(companies, m.CompanyName)
-		addresses, locales, emailed = append(addresses, m.BillingEmail), append(locales, m.Locale), append(emailed, timestamp(&m.EmailedAt))
-		hash, foldedHash, keyID := t.codeHashes(it)
-		codes, folded = append(codes, hash), append(folded, foldedHash)
-		codeKeys, codeEnds = append(codeKeys, keyID), append(codeEnds, timestamp(m.RegistrationCodeExpiresAt))
-		invoices, documents = append(invoices, m.Invoice.Number), append(documents, m.Invoice.DocumentURL)
-		issued, due = append(issued, string(m.Invoice.IssuedOn)), append(due, string(m.Invoice.DueOn))
-		amount := ""
-		if m.Invoice.AmountDueMinor != nil {
-			amount = strconv.FormatInt(*m.Invoice.AmountDueMinor, 10)
+		if into == nil {
+			if into, err = t.PrepareContext(ctx, `
+				COPY invoice_emails (event, account, account_number, company_name, billing_email, locale, emailed_at,
+					code_hash, code_folded_hash, code_key, code_expires_at,
+					invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra)
+				FROM STDIN`); err != nil {
+				return fmt.Errorf("keep invoice mails: %w", err)
+			}
 		}
-		currencies, amounts, etc = append(currencies, m.Invoice.Currency), append(amounts, amount), append(etc, t.extra(it))
+		exact, folded, keyID := t.codeHashes(it)
+		if _, err := into.ExecContext(ctx, it.row, it.account, m.AccountNumber, m.CompanyName, m.BillingEmail, m.Locale, m.EmailedAt,
+			exact, folded, keyID, m.RegistrationCodeExpiresAt,
+			m.Invoice.Number, known(string(m.Invoice.IssuedOn)), known(string(m.Invoice.DueOn)), known(m.Invoice.Currency),
+			m.Invoice.AmountDueMinor, m.Invoice.DocumentURL, t.extra(it)); err != nil {
+			return fmt.Errorf("keep invoice mails: %w", err)
+		}
 	}
-	if len(rows) == 0 {
+	if into == nil {
 		return nil
 	}
-	if _, err := t.ExecContext(ctx, `
-		INSERT INTO invoice_emails (event, account, account_number, company_name, billing_email, locale, emailed_at,
-			code_hash, code_folded_hash, code_key, code_expires_at,
-			invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra)
-		SELECT event, account, account_number, company_name, billing_email, locale, emailed_at,
-			nullif(code_hash, ''), nullif(code_folded_hash, ''), nullif(code_key, ''), nullif(code_expires_at, '')::timestamptz,
-			invoice_number, nullif(issued_on, '')::date, nullif(due_on, '')::date, nullif(currency, ''), nullif(amount_due_minor, '')::bigint,
-			document_url, nullif(extra, '')::jsonb
-		FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-			$8::bytea[], $9::bytea[], $10::text[], $11::text[],
-			$12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
-			AS e (event, account, account_number, company_name, billing_email, locale, emailed_at,
-			code_hash, code_folded_hash, code_key, code_expires_at,
-			invoice_number, issued_on, due_on, currency, amount_due_minor, document_url, extra)`,
-		pq.Array(rows), pq.Array(accounts), pq.Array(numbers), pq.Array(companies), pq.Array(addresses), pq.Array(locales), pq.Array(emailed),
-		pq.ByteaArray(codes), pq.ByteaArray(folded), pq.Array(codeKeys), pq.Array(codeEnds),
-		pq.Array(invoices), pq.Array(issued), pq.Array(due), pq.Array(currencies), pq.Array(amounts), pq.Array(documents), pq.Array(etc)); err != nil {
+	if _, err := into.ExecContext(ctx); err != nil { // what was copied is checked now at the latest
 		return fmt.Errorf("keep invoice mails: %w", err)
 	}
-	return nil
+	return into.Close()
 }
 
-// codeHashes are what is kept of a code: under the newest key, exact and folded; empty when the mail had no box.
-func (t *taking) codeHashes(it *item) (exact, folded []byte, keyID string) {
+// codeHashes are what is kept of a code: under the newest key, exact and folded; all NULL when the mail had no box (a
+// nil []byte would be an empty one).
+func (t *taking) codeHashes(it *item) (exact, folded, keyID any) {
 	if it.exactCode == "" {
-		return nil, nil, ""
+		return nil, nil, nil
 	}
 	h := t.ring.CodeHash(it.Tenant, it.key, it.exactCode)
 	if it.foldedCode != it.exactCode {
@@ -379,7 +361,7 @@ func (t *taking) closures(ctx context.Context) error {
 		if !ok || !it.fresh() {
 			continue
 		}
-		if _, err := t.ExecContext(ctx, `INSERT INTO account_closures (event, account, closed_at, reason, extra) VALUES ($1, $2, $3, $4, nullif($5, '')::jsonb)`,
+		if _, err := t.ExecContext(ctx, `INSERT INTO account_closures (event, account, closed_at, reason, extra) VALUES ($1, $2, $3, $4, $5)`,
 			it.row, it.account, m.ClosedAt, m.Reason, t.extra(it)); err != nil {
 			return fmt.Errorf("keep a closed account: %w", err)
 		}
@@ -395,7 +377,7 @@ func (t *taking) paymentMethods(ctx context.Context) error {
 			continue
 		}
 		if _, err := t.ExecContext(ctx, `
-			INSERT INTO payment_methods (event, account, changed_at, kind, brand, last_four, expires_on, extra) VALUES ($1, $2, $3, $4, $5, $6, $7, nullif($8, '')::jsonb)`,
+			INSERT INTO payment_methods (event, account, changed_at, kind, brand, last_four, expires_on, extra) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 			it.row, it.account, m.ChangedAt, m.Kind, m.Brand, m.LastFour, m.ExpiresOn, t.extra(it)); err != nil {
 			return fmt.Errorf("keep a payment method: %w", err)
 		}
@@ -403,26 +385,26 @@ func (t *taking) paymentMethods(ctx context.Context) error {
 	return nil
 }
 
-// extra is what the event says beyond the contract that this build knows: unknown fields and extensions; empty for none.
-func (t *taking) extra(it *item) string {
+// extra is what the event says beyond the contract that this build knows: unknown fields and extensions; nil for none.
+func (t *taking) extra(it *item) *string {
 	unknown := it.Unknown()
 	if len(unknown) == 0 && len(it.Extensions) == 0 {
-		return ""
+		return nil
 	}
 	b, err := json.Marshal(struct {
 		Data       map[string]json.RawMessage `json:"data,omitempty"`
 		Extensions map[string]string          `json:"extensions,omitempty"`
 	}{unknown, it.Extensions})
 	if err != nil {
-		return "" // cannot be: both were strict JSON a moment ago
+		return nil // cannot be: both were strict JSON a moment ago
 	}
-	return string(b)
+	return new(string(b))
 }
 
-// timestamp is a time as PostgreSQL reads it; empty for none.
-func timestamp(t *time.Time) string {
-	if t == nil {
-		return ""
+// known is NULL for what an event does not say.
+func known(s string) *string {
+	if s == "" {
+		return nil
 	}
-	return string(pq.FormatTimestamp(*t))
+	return &s
 }
