@@ -1,5 +1,5 @@
 // Package helpdesk is the back office: what staff look up. It shows an account's timeline and why its customer cannot enroll,
-// the dead letters with their reasons, and the contract of the events. It changes nothing yet and knows no log-in, so it answers on the machine's own
+// the dead letters with their reasons, the contract of the events, and the funnel's pages, which it is given. It changes nothing yet and knows no log-in, so it answers on the machine's own
 // addresses only; it shows no code, no link, no password and no full e-mail address.
 package helpdesk
 
@@ -38,6 +38,7 @@ type Options struct {
 	Accounts Accounts
 	Letters  func(ctx context.Context) ([]Letter, error) // the newest first, a page of them
 	Tenants  []string
+	Funnel   http.Handler // answers /funnel and below it, in the back office's layout
 	Log      *slog.Logger
 }
 
@@ -49,11 +50,17 @@ type office struct {
 	page *template.Template
 }
 
-// New returns the back office's pages: / (look-up), /deadletters, /events and the contract's documents.
-func New(o Options) http.Handler {
-	f := &office{Options: o, page: template.Must(template.New("office.html").Option("missingkey=error").Funcs(template.FuncMap{
+// Layout is what all pages of the back office have around them, for those who add some: the template "layout" shows .Title, then
+// the template "content", which is theirs; "styles" may add to the head.
+func Layout() *template.Template {
+	return template.Must(template.New("office").Option("missingkey=error").Funcs(template.FuncMap{
 		"utc": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	}).ParseFS(files, "pages/office.html"))}
+	}).ParseFS(files, "pages/layout.html"))
+}
+
+// New returns the back office's pages: / (look-up), /deadletters, /events and the contract's documents, /funnel.
+func New(o Options) http.Handler {
+	f := &office{Options: o, page: template.Must(Layout().ParseFS(files, "pages/office.html"))}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", f.lookUp)
 	mux.HandleFunc("GET /deadletters", f.deadLetters)
@@ -62,7 +69,12 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("GET /events/asyncapi.yaml", document("application/yaml", events.AsyncAPI()))
 	mux.Handle("GET /events/schemas/", http.StripPrefix("/events/schemas/", http.FileServerFS(events.Schemas())))
 	mux.HandleFunc("GET /office.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/office.css") })
-	return onThisMachine(mux)
+	if o.Funnel != nil {
+		for _, path := range []string{"/funnel", "/funnel.json", "/funnel.csv", "/funnel/"} {
+			mux.Handle("GET "+path, o.Funnel)
+		}
+	}
+	return onThisMachine(guarded(mux))
 }
 
 // view is what the one template shows.
@@ -109,19 +121,26 @@ func (f *office) deadLetters(w http.ResponseWriter, r *http.Request) {
 
 func (f *office) show(w http.ResponseWriter, r *http.Request, status int, v view) {
 	var b bytes.Buffer
-	if err := f.page.Execute(&b, v); err != nil {
+	if err := f.page.ExecuteTemplate(&b, "layout", v); err != nil {
 		f.Log.ErrorContext(r.Context(), "render the back office", "error", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // the reader may have gone
+}
+
+// guarded lets no answer run a script, be framed, be kept or tell other sites where a reader comes from.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // onThisMachine refuses requests for other hosts: a page elsewhere must not read this one by giving its name our address.

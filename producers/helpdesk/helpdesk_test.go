@@ -39,7 +39,8 @@ func TestPages(t *testing.T) {
 	letters := func(context.Context) ([]Letter, error) {
 		return []Letter{{ID: 7, Reason: "not-json", Detail: "is not a JSON object", DeadAt: time.Now()}}, fail
 	}
-	office := httptest.NewServer(New(Options{Accounts: db.Store, Letters: letters, Tenants: []string{"mongo"}, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}))
+	funnel := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "the funnel's "+r.URL.Path) })
+	office := httptest.NewServer(New(Options{Accounts: db.Store, Letters: letters, Tenants: []string{"mongo"}, Funnel: funnel, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}))
 	defer office.Close()
 
 	for _, c := range []struct {
@@ -63,6 +64,9 @@ func TestPages(t *testing.T) {
 		{name: "the AsyncAPI document", path: "/events/asyncapi.yaml", status: 200, says: "asyncapi: 3"},
 		{name: "a schema", path: "/events/schemas/net.billcenter.invoice.emailed.v1.json", status: 200, says: "json-schema.org"},
 		{name: "the style", path: "/office.css", status: 200, says: "font:"},
+		{name: "the funnel", path: "/funnel", status: 200, says: "the funnel's /funnel"},
+		{name: "the funnel's exports", path: "/funnel.csv", status: 200, says: "the funnel's /funnel.csv"},
+		{name: "the funnel's journeys", path: "/funnel/journeys/mongo/ref", status: 200, says: "the funnel's /funnel/journeys/mongo/ref"},
 		{name: "another host's name for this address", path: "/", host: "evil.example", status: 421, says: "own addresses"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -83,6 +87,9 @@ func TestPages(t *testing.T) {
 			}
 			if answer.StatusCode != c.status || !strings.Contains(string(body), c.says) {
 				t.Errorf("%d, want %d and %q in:\n%s", answer.StatusCode, c.status, c.says, body)
+			}
+			if c.host == "" && answer.Header.Get("Content-Security-Policy") == "" {
+				t.Error("is not guarded against scripts")
 			}
 			if !strings.HasPrefix(c.path, "/events") && (strings.Contains(string(body), "7F3K") || strings.Contains(string(body), "ap@bobsbuilding")) {
 				t.Errorf("shows a code or an address:\n%s", body)
