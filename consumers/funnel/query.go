@@ -18,12 +18,12 @@ const (
 	Any        Order = "any"        // all inside the window, in any sequence
 )
 
-// Count says how often a unit counts.
-type Count string
+// Counting says how often a unit counts.
+type Counting string
 
 const (
-	Uniques Count = "uniques" // its first entry only
-	Totals  Count = "totals"  // again, once it has converted or its window is over
+	Uniques Counting = "uniques" // its first entry only
+	Totals  Counting = "totals"  // again, once it has converted or its window is over
 )
 
 // Trend is the length of a trend's periods.
@@ -47,7 +47,7 @@ type Query struct {
 	From, To  string // entries in [From, To): a date (YYYY-MM-DD) of the zone, or an RFC 3339 time; empty: no bound
 	Window    time.Duration
 	Order     Order
-	Count     Count
+	Count     Counting
 	Steps     int       // the first so many of the six
 	Breakdown string    // empty: none
 	Trend     Trend     // empty: none
@@ -95,7 +95,7 @@ func (q Query) Check() error {
 		return bad("window", "%s is longer than facts are kept (%.0fh)", q.Window, maxWindow.Hours())
 	case !slices.Contains([]Order{Sequential, Strict, Any}, q.Order):
 		return bad("order", "%q is none of sequential, strict, any", q.Order)
-	case !slices.Contains([]Count{Uniques, Totals}, q.Count):
+	case !slices.Contains([]Counting{Uniques, Totals}, q.Count):
 		return bad("count", "%q is none of uniques, totals", q.Count)
 	case q.Steps < minSteps || q.Steps > journey.Steps:
 		return bad("steps", "%d is not a number of steps from %d to %d", q.Steps, minSteps, journey.Steps)

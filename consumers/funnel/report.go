@@ -14,7 +14,7 @@ type Report struct {
 	Zone      string       `json:"zone,omitempty"`
 	Window    string       `json:"window"` // a Go duration, "720h0m0s"
 	Order     Order        `json:"order"`
-	Count     Count        `json:"count"`
+	Count     Counting     `json:"count"`
 	Steps     []StepReport `json:"steps"`
 	Overall   Overall      `json:"overall"`
 	Trend     []TrendPoint `json:"trend"`     // empty without a trend in the query

@@ -149,3 +149,12 @@ func Of(u Unit, told []Told) Journey {
 	}
 	return j
 }
+
+// Restatement is a late fact about a unit, for the periods that were final before it came.
+type Restatement struct {
+	Tenant    string
+	Entered   time.Time // an entry that it may have changed
+	Watermark time.Time // when it came: everything published before was counted already
+	At        time.Time
+	Batch     int64 // facts that came together restate a period once
+}
