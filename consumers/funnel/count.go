@@ -259,7 +259,7 @@ func (t *tally) steps() ([]StepReport, Overall) {
 		}
 		steps[i] = s
 	}
-	o := Overall{Entered: t.entered[0], Converted: len(t.overall), InProgress: len(t.waiting), MatureEntered: t.matureEntered}
+	o := Overall{Entered: t.entered[0], Converted: len(t.overall), InProgress: len(t.waiting), MatureEntered: t.matureEntered, MatureConverted: t.matureGotAll}
 	o.Dropped = o.Entered - o.Converted - o.InProgress
 	o.Rate, o.MatureRate = rate(o.Converted, o.Entered), rate(t.matureGotAll, t.matureEntered)
 	o.LiveRate = kaplanMeier(t.overall, t.waiting, o.Dropped)

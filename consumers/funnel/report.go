@@ -57,14 +57,15 @@ type ReasonCount struct {
 
 // Overall looks at whole attempts, from the entry to the last step asked for.
 type Overall struct {
-	Entered       int      `json:"entered"`
-	Converted     int      `json:"converted"`
-	InProgress    int      `json:"inProgress"`
-	Dropped       int      `json:"dropped"`
-	Rate          *float64 `json:"rate"`          // converted / entered, those in progress among them
-	MatureEntered int      `json:"matureEntered"` // attempts whose window is over
-	MatureRate    *float64 `json:"matureRate"`    // converted / entered of those
-	LiveRate      *float64 `json:"liveRate"`      // Kaplan-Meier estimate over all attempts, those in progress censored
+	Entered         int      `json:"entered"`
+	Converted       int      `json:"converted"`
+	InProgress      int      `json:"inProgress"`
+	Dropped         int      `json:"dropped"`
+	Rate            *float64 `json:"rate"`          // converted / entered, those in progress among them
+	MatureEntered   int      `json:"matureEntered"` // attempts whose window is over
+	MatureConverted int      `json:"matureConverted"`
+	MatureRate      *float64 `json:"matureRate"` // converted / entered of those
+	LiveRate        *float64 `json:"liveRate"`   // Kaplan-Meier estimate over all attempts, those in progress censored
 	TimeToConvert
 }
 

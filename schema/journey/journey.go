@@ -105,7 +105,10 @@ type Fact struct {
 func (f Fact) Time() time.Time { return time.Unix(0, f.At).UTC() }
 
 // Unit is what the funnel counts: an account, by the reference that facts call it by.
-type Unit struct{ Tenant, Account string }
+type Unit struct {
+	Tenant  string `json:"tenant"`
+	Account string `json:"accountRef"`
+}
 
 // Journey is a unit's whole history.
 type Journey struct {
@@ -157,4 +160,11 @@ type Restatement struct {
 	Watermark time.Time // when it came: everything published before was counted already
 	At        time.Time
 	Batch     int64 // facts that came together restate a period once
+}
+
+// Recorded is a fact as the store keeps it, for whoever traces a number to its facts.
+type Recorded struct {
+	Told
+	Name           string // of the event type
+	StreamSequence uint64 // of the message that brought it
 }
