@@ -87,13 +87,17 @@ func (f *Funnel) Report(ctx context.Context, q Query) (Report, error) {
 // Selection is a number of a report: which of its attempts to list.
 type Selection struct {
 	Step    string     // name of a step; empty: the whole way
-	Outcome string     // entered, converted, in-progress or dropped, toward the next step; empty: entered
+	Outcome string     // entered, converted, in-progress or dropped, toward the next step or the whole way's end; empty: entered
 	Reason  DropReason // empty: any
 	Period  string     // of the query's trend, as the report writes it; empty: any
 	Value   string     // of the query's breakdown; with Segmented, empty means that the entry's fact does not say
 	Limit   int        // 0: all
 
 	Segmented bool // Value selects
+	Mature    bool // only attempts whose window is over
+
+	// Of the converted, those that took longer than Over and up to UpTo, to the next step or for the whole way; UpTo 0: any.
+	Over, UpTo time.Duration
 }
 
 // Traced is an attempt behind a number.
@@ -125,6 +129,9 @@ func (s Selection) check(q Query) (step int, err error) {
 	}
 	if s.Period != "" && q.Trend == "" {
 		return 0, &InvalidQuery{"period", "needs --trend"}
+	}
+	if s.UpTo > 0 && (s.Outcome != string(converted) || step == q.Steps) {
+		return 0, &InvalidQuery{"up-to", "is for the converted of a step that has a next one"}
 	}
 	if s.Segmented && q.Breakdown == "" {
 		return 0, &InvalidQuery{"value", "needs --breakdown"}
@@ -179,7 +186,11 @@ func (s Selection) trace(q Query, p *place, a *attempt, step int) (Traced, bool)
 	if a.reached < step {
 		return Traced{}, false
 	}
-	if toward := p.matcher.toward(a, step); s.Outcome != "" && s.Outcome != "entered" && s.Outcome != string(toward) {
+	toward := p.matcher.toward(a, step)
+	if s.Step == "" {
+		toward = p.matcher.toward(a, a.reached)
+	}
+	if s.Outcome != "" && s.Outcome != "entered" && s.Outcome != string(toward) {
 		return Traced{}, false
 	}
 	t := Traced{
@@ -191,6 +202,18 @@ func (s Selection) trace(q Query, p *place, a *attempt, step int) (Traced, bool)
 	}
 	if s.Reason != "" && s.Reason != t.Reason {
 		return Traced{}, false
+	}
+	if s.Mature && p.matcher.asOf <= a.end {
+		return Traced{}, false
+	}
+	if s.UpTo > 0 {
+		took := time.Duration(a.at[step] - a.at[step-1])
+		if s.Step == "" {
+			took = time.Duration(a.at[a.reached-1] - a.at[0])
+		}
+		if s.Over > 0 && took <= s.Over || took > s.UpTo {
+			return Traced{}, false
+		}
 	}
 	if s.Period != "" && s.Period != q.Trend.label(q.Trend.first(dayOf(a.entry.Time().In(p.zone)))) {
 		return Traced{}, false
