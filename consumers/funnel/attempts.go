@@ -40,10 +40,12 @@ type matcher struct {
 	window   int64
 	asOf     int64
 	from, to int64 // entries in [from, to)
+
+	scratch attempt
 }
 
-func (q Query) matcher(zone *time.Location) (matcher, error) {
-	m := matcher{
+func (q Query) matcher(zone *time.Location) (*matcher, error) {
+	m := &matcher{
 		order: q.Order, again: q.Count == Totals, steps: q.Steps, window: int64(q.Window), asOf: q.AsOf.UnixNano(),
 		from: math.MinInt64, to: math.MaxInt64,
 	}
@@ -56,21 +58,23 @@ func (q Query) matcher(zone *time.Location) (matcher, error) {
 		}
 		t, err := bound(end.text, zone)
 		if err != nil {
-			return m, err
+			return nil, err
 		}
 		*end.ns = t.UnixNano()
 	}
 	return m, nil
 }
 
-// attempts calls visit with each attempt of a unit, in the order of their entries. The attempt is visit's for the call only.
-func (m matcher) attempts(j *journey.Journey, visit func(*attempt)) {
+// attempts calls visit with each attempt of a unit, in the order of their entries. The attempt is visit's for the call only:
+// all are written to the same place, since a report looks at a million.
+func (m *matcher) attempts(j *journey.Journey, visit func(*attempt)) {
 	for i := 0; i < len(j.Facts) && j.Facts[i].At < m.to; i++ {
 		if j.Facts[i].At < m.from || !m.enters(j.Facts[i].Kind) {
 			continue
 		}
-		a := m.follow(j, i)
-		visit(&a)
+		a := &m.scratch
+		m.follow(j, i, a)
+		visit(a)
 		if !m.again {
 			return
 		}
@@ -84,7 +88,7 @@ func (m matcher) attempts(j *journey.Journey, visit func(*attempt)) {
 	}
 }
 
-func (m matcher) enters(k journey.Kind) bool {
+func (m *matcher) enters(k journey.Kind) bool {
 	if m.order == Any {
 		return k.Step() && int(k) <= m.steps
 	}
@@ -93,33 +97,40 @@ func (m matcher) enters(k journey.Kind) bool {
 
 // follow takes the attempt that begins with a fact as far as it goes. From Registered on the unit is an enrollment: of an
 // account's several the attempt is that of the one that gets furthest, or there first.
-func (m matcher) follow(j *journey.Journey, entry int) attempt {
+func (m *matcher) follow(j *journey.Journey, entry int, into *attempt) {
 	start := attempt{unit: j, entry: j.Facts[entry], end: j.Facts[entry].At + m.window}
 	start.reach(start.entry.Kind, start.entry.At)
 	for entry > 0 && j.Facts[entry-1].At == start.entry.At { // equal instants count in either order
 		entry--
 	}
 	facts := j.Facts[entry:]
-	best := m.walk(start, facts)
-	tried := int16(0)
+	first, tried := start, int16(0)
 	for _, f := range facts {
 		if f.At > start.end {
 			break
 		}
-		if f.Enrollment <= tried {
-			continue
-		}
 		// Numbers are in the order of first appearance; those that appeared before the entry may come here out of it.
-		for n := tried + 1; n <= f.Enrollment; n++ {
-			of := start
-			of.enrollment = n
-			if got := m.walk(of, facts); got.reached > best.reached || got.reached == best.reached && got.at[got.reached-1] < best.at[best.reached-1] {
-				best = got
+		for ; tried < f.Enrollment; tried++ {
+			of := first
+			of.enrollment = tried + 1
+			m.walk(&of, facts)
+			if tried == 0 || of.before(&start) {
+				start = of
 			}
 		}
-		tried = f.Enrollment
 	}
-	return best
+	if tried == 0 || m.order == Strict { // where an enrollment's facts cannot break it, it gets as far as those of the account alone
+		m.walk(&first, facts)
+		if tried == 0 || first.before(&start) {
+			start = first
+		}
+	}
+	*into = start
+}
+
+// before reports whether an attempt gets further than another, or there earlier.
+func (a *attempt) before(o *attempt) bool {
+	return a.reached > o.reached || a.reached == o.reached && a.at[a.reached-1] < o.at[o.reached-1]
 }
 
 // sees reports whether a fact is one of the attempt's: about its enrollment, or about the account.
@@ -127,19 +138,19 @@ func (a *attempt) sees(f journey.Fact) bool {
 	return f.Enrollment == 0 || f.Enrollment == a.enrollment || f.Kind == journey.Invited
 }
 
-func (m matcher) walk(a attempt, facts []journey.Fact) attempt {
+func (m *matcher) walk(a *attempt, facts []journey.Fact) {
 	switch m.order {
 	case Strict:
-		return m.strict(a, facts)
+		m.strict(a, facts)
 	case Any:
-		return m.any(a, facts)
+		m.any(a, facts)
 	default:
-		return m.sequential(a, facts)
+		m.sequential(a, facts)
 	}
 }
 
 // sequential takes the earliest next step each time; what lies between does not matter.
-func (m matcher) sequential(a attempt, facts []journey.Fact) attempt {
+func (m *matcher) sequential(a *attempt, facts []journey.Fact) {
 	for from := 0; a.reached < m.steps; {
 		next := journey.Kind(a.reached + 1)
 		found := -1
@@ -150,18 +161,17 @@ func (m matcher) sequential(a attempt, facts []journey.Fact) attempt {
 			}
 		}
 		if found < 0 {
-			return a
+			return
 		}
 		a.reach(next, facts[found].At)
 		for from = found; from > 0 && facts[from-1].At == facts[found].At; from-- { // equal instants count in either order
 		}
 	}
-	return a
 }
 
 // strict goes on as long as nothing but the next step, or the one just reached again, comes. What happens at one instant is
 // taken in the order that helps; at the entry's own it may also lie before it.
-func (m matcher) strict(a attempt, facts []journey.Fact) attempt {
+func (m *matcher) strict(a *attempt, facts []journey.Fact) {
 	for i := 0; i < len(facts) && facts[i].At <= a.end && a.reached < m.steps; {
 		at := facts[i].At
 		var here [journey.Steps + 2]bool // by kind; one more, so that the step after the last is none
@@ -179,15 +189,14 @@ func (m matcher) strict(a attempt, facts []journey.Fact) attempt {
 		}
 		for k := 1; k <= journey.Steps; k++ {
 			if here[k] && (k < before || k > a.reached) {
-				return a
+				return
 			}
 		}
 	}
-	return a
 }
 
 // any counts different steps in whatever sequence they come.
-func (m matcher) any(a attempt, facts []journey.Fact) attempt {
+func (m *matcher) any(a *attempt, facts []journey.Fact) {
 	var seen [journey.Steps + 1]bool
 	seen[a.entry.Kind] = true
 	for _, f := range facts {
@@ -199,11 +208,10 @@ func (m matcher) any(a attempt, facts []journey.Fact) attempt {
 			a.reach(f.Kind, f.At)
 		}
 	}
-	return a
 }
 
 // toward is how the attempt stands at a step, counted from 1, toward the next.
-func (m matcher) toward(a *attempt, step int) outcome {
+func (m *matcher) toward(a *attempt, step int) outcome {
 	switch {
 	case a.reached > step || step == m.steps:
 		return converted

@@ -3,8 +3,13 @@ package funnel
 import (
 	"cmp"
 	"iter"
+	"maps"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mongotel/billcenter/schema/journey"
 )
@@ -14,19 +19,39 @@ type Zones func(tenant string) *time.Location
 
 // Count answers a query, for which Check has nothing to say, from journeys in any order.
 func Count(q Query, zones Zones, journeys iter.Seq[*journey.Journey], watermark *time.Time, restated []journey.Restatement) (Report, error) {
-	c, err := newCounter(q, zones)
-	if err != nil {
+	all := slices.Collect(journeys)
+	shares := runtime.GOMAXPROCS(0)
+	counters := make([]*counter, shares)
+	var g errgroup.Group
+	for i := range shares {
+		g.Go(func() (err error) {
+			counters[i], err = countSome(q, zones, all[len(all)*i/shares:len(all)*(i+1)/shares])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return Report{}, err
 	}
-	for j := range journeys {
+	for _, c := range counters[1:] {
+		counters[0].add(c)
+	}
+	return counters[0].report(watermark, restated), nil
+}
+
+func countSome(q Query, zones Zones, journeys []*journey.Journey) (*counter, error) {
+	c, err := newCounter(q, zones)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range journeys {
 		if q.Tenant != "" && j.Tenant != q.Tenant {
 			continue
 		}
 		if err := c.take(j); err != nil {
-			return Report{}, err
+			return nil, err
 		}
 	}
-	return c.report(watermark, restated), nil
+	return c, nil
 }
 
 // counter adds attempts up.
@@ -43,7 +68,7 @@ type counter struct {
 // place is a tenant's zone and what the query means there.
 type place struct {
 	zone    *time.Location
-	matcher matcher
+	matcher *matcher
 }
 
 // segment is a value of the breakdown's property; an absent one is not the empty text.
@@ -115,6 +140,34 @@ func (c *counter) take(j *journey.Journey) error {
 		}
 	})
 	return nil
+}
+
+// add takes over what another counter of the same query has counted.
+func (c *counter) add(o *counter) {
+	c.all.add(o.all)
+	for s, t := range o.segments {
+		if c.segments[s] == nil {
+			c.segments[s] = newTally(c.query.Steps)
+		}
+		c.segments[s].add(t)
+	}
+	for d, p := range o.periods {
+		if c.periods[d] == nil {
+			c.periods[d] = &period{}
+		}
+		c.periods[d].entered += p.entered
+		c.periods[d].converted += p.converted
+	}
+	for d, w := range o.weeks {
+		if c.weeks[d] == nil {
+			c.weeks[d] = &week{within: map[int]int{}}
+		}
+		c.weeks[d].entered += w.entered
+		for n, converted := range w.within {
+			c.weeks[d].within[n] += converted
+		}
+	}
+	maps.Copy(c.places, o.places)
 }
 
 func segmentOf(property, tenant string, p *journey.Properties) segment {
@@ -196,7 +249,7 @@ type tally struct {
 
 func newTally(steps int) *tally { return &tally{n: steps} }
 
-func (t *tally) take(m matcher, a *attempt) {
+func (t *tally) take(m *matcher, a *attempt) {
 	for i := range a.reached {
 		t.entered[i]++
 		if i+1 < a.reached {
@@ -245,26 +298,32 @@ func (t *tally) add(o *tally) {
 
 func (t *tally) steps() ([]StepReport, Overall) {
 	steps := make([]StepReport, t.n)
-	for i := range t.n {
-		s := StepReport{
-			Step: journey.Kind(i + 1).String(), Entered: t.entered[i], InProgress: t.open[i], Dropped: t.lost[i],
-			Converted:   t.entered[i] - t.open[i] - t.lost[i],
-			RateOverall: rate(t.entered[i], t.entered[0]), RateFromPrevious: rate(t.entered[i], t.entered[max(0, i-1)]),
-			TimeToConvert: timeToConvert(t.times[i]), Reasons: []ReasonCount{},
-		}
-		for _, reason := range DropReasons {
-			if n := t.reasons[i][reason]; n > 0 {
-				s.Reasons = append(s.Reasons, ReasonCount{reason, n})
-			}
-		}
-		steps[i] = s
-	}
 	o := Overall{Entered: t.entered[0], Converted: len(t.overall), InProgress: len(t.waiting), MatureEntered: t.matureEntered, MatureConverted: t.matureGotAll}
+	var g sync.WaitGroup // of a million attempts, what follows costs as much as counting them
+	for i := range t.n {
+		g.Go(func() { steps[i] = t.step(i) })
+	}
+	g.Go(func() { o.LiveRate = kaplanMeier(t.overall, t.waiting, o.Entered-o.Converted-o.InProgress) })
+	g.Wait()
 	o.Dropped = o.Entered - o.Converted - o.InProgress
 	o.Rate, o.MatureRate = rate(o.Converted, o.Entered), rate(t.matureGotAll, t.matureEntered)
-	o.LiveRate = kaplanMeier(t.overall, t.waiting, o.Dropped)
 	o.TimeToConvert = timeToConvert(t.overall)
 	return steps, o
+}
+
+func (t *tally) step(i int) StepReport {
+	s := StepReport{
+		Step: journey.Kind(i + 1).String(), Entered: t.entered[i], InProgress: t.open[i], Dropped: t.lost[i],
+		Converted:   t.entered[i] - t.open[i] - t.lost[i],
+		RateOverall: rate(t.entered[i], t.entered[0]), RateFromPrevious: rate(t.entered[i], t.entered[max(0, i-1)]),
+		TimeToConvert: timeToConvert(t.times[i]), Reasons: []ReasonCount{},
+	}
+	for _, reason := range DropReasons {
+		if n := t.reasons[i][reason]; n > 0 {
+			s.Reasons = append(s.Reasons, ReasonCount{reason, n})
+		}
+	}
+	return s
 }
 
 // rate is part/whole; null where there is no whole.

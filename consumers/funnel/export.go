@@ -2,9 +2,11 @@ package funnel
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"io"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // WriteCSV writes the steps of a report, and of each segment where there is a breakdown, then a line for each reason. It is
@@ -52,4 +54,27 @@ func decimal(f *float64) string {
 		return ""
 	}
 	return strconv.FormatFloat(*f, 'f', -1, 64)
+}
+
+// WriteJourneysCSV writes the attempts behind a number.
+func WriteJourneysCSV(w io.Writer, traced []Traced) error {
+	out := csv.NewWriter(w)
+	out.UseCRLF = true
+	out.Write([]string{"tenant", "accountRef", "entered", "reached", "at", "outcome", "reason"})
+	for _, t := range traced {
+		out.Write(cells(t.Tenant, t.Account, t.Entered.Format(time.RFC3339Nano), t.Reached, t.At.Format(time.RFC3339Nano), t.Outcome, string(t.Reason)))
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// WriteJourneysNDJSON writes them one a line.
+func WriteJourneysNDJSON(w io.Writer, traced []Traced) error {
+	out := json.NewEncoder(w)
+	for _, t := range traced {
+		if err := out.Encode(t); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -35,7 +35,26 @@ type Funnel struct {
 	revision int64
 	places   map[journey.Unit]int
 	journeys []*journey.Journey
+
+	answered struct {
+		sync.Mutex
+		basis   basis
+		reports map[Query]Report
+	}
 }
+
+// basis is what a report was counted from: as long as it stays, the same query has the same answer.
+type basis struct {
+	revision     int64
+	watermark    time.Time
+	restatements int
+}
+
+const (
+	// asOfSteps is how finely a query without an as-of takes now, so that those who open the dashboard at once share an answer.
+	asOfSteps  = 10 * time.Second
+	mostShared = 100
+)
 
 // New makes a Funnel that knows nothing yet.
 func New(store Journeys, zones Zones) *Funnel {
@@ -67,7 +86,7 @@ func (f *Funnel) all() iter.Seq[*journey.Journey] { return slices.Values(f.journ
 
 // Report answers a query.
 func (f *Funnel) Report(ctx context.Context, q Query) (Report, error) {
-	q = q.Defaults(f.now())
+	q = q.Defaults(f.now().Truncate(asOfSteps))
 	if err := q.Check(); err != nil {
 		return Report{}, err
 	}
@@ -81,7 +100,34 @@ func (f *Funnel) Report(ctx context.Context, q Query) (Report, error) {
 	}
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return Count(q, f.zones, f.all(), watermark, restated)
+	on := basis{revision: f.revision, restatements: len(restated)}
+	if watermark != nil {
+		on.watermark = watermark.Truncate(asOfSteps)
+	}
+	if r, ok := f.shared(on, q); ok {
+		return r, nil
+	}
+	r, err := Count(q, f.zones, f.all(), watermark, restated)
+	if err == nil {
+		f.share(on, q, r)
+	}
+	return r, err
+}
+
+func (f *Funnel) shared(on basis, q Query) (Report, bool) {
+	f.answered.Lock()
+	defer f.answered.Unlock()
+	r, ok := f.answered.reports[q]
+	return r, ok && f.answered.basis == on
+}
+
+func (f *Funnel) share(on basis, q Query, r Report) {
+	f.answered.Lock()
+	defer f.answered.Unlock()
+	if f.answered.basis != on || len(f.answered.reports) >= mostShared {
+		f.answered.basis, f.answered.reports = on, map[Query]Report{}
+	}
+	f.answered.reports[q] = r
 }
 
 // Selection is a number of a report: which of its attempts to list.

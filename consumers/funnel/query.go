@@ -127,6 +127,18 @@ func (q Query) Check() error {
 	return nil
 }
 
+// Moment reads a time of a query: a date in its zone, or an RFC 3339 time.
+func (q Query) Moment(text string) (time.Time, error) {
+	zone := time.UTC
+	if q.Zone != "" {
+		var err error
+		if zone, err = time.LoadLocation(q.Zone); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return bound(text, zone)
+}
+
 // bound reads an end of a range of entries.
 func bound(s string, zone *time.Location) (time.Time, error) {
 	if s == "" {

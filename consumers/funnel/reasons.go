@@ -21,16 +21,21 @@ const (
 	AddressCorrectedLate DropReason = "address-corrected-too-late"
 	NeverCame            DropReason = "never-came" // nothing was heard of the unit any more
 	NoSignal             DropReason = "no-signal"  // something was, and no rule knows what it means
-	wrongCodes                      = 3
-	mailRejected                    = "mail-rejected"
-	mailNeverAccepted               = "mail-never-accepted"
-	mailOutcomeUnknown              = "mail-outcome-unknown"
-	refusedWrongCode                = "not-recognised"
-	refusedExpired                  = "code-expired"
-	refusedSuperseded               = "code-superseded"
-	refusedUsername                 = "username-taken"
-	refusedTooManyTries             = "too-many-tries"
-	refusedCodeRetired              = "code-retired"
+)
+
+// wrongCodes is how many tries are a reason; who errs less often may have other ones.
+const wrongCodes = 3
+
+var (
+	mailRejected        = journey.ReasonOf("mail-rejected")
+	mailNeverAccepted   = journey.ReasonOf("mail-never-accepted")
+	mailOutcomeUnknown  = journey.ReasonOf("mail-outcome-unknown")
+	refusedWrongCode    = journey.ReasonOf("not-recognised")
+	refusedExpired      = journey.ReasonOf("code-expired")
+	refusedSuperseded   = journey.ReasonOf("code-superseded")
+	refusedUsername     = journey.ReasonOf("username-taken")
+	refusedTooManyTries = journey.ReasonOf("too-many-tries")
+	refusedCodeRetired  = journey.ReasonOf("code-retired")
 )
 
 // DropReasons are all, in the order of the rules.
@@ -41,25 +46,24 @@ var DropReasons = []DropReason{
 
 // signals are what happened from the step reached last on.
 type signals struct {
-	refused                     map[journey.Reason]int
-	failed                      map[journey.Reason]int
-	kinds                       [journey.Unlocked + 1]int
+	refused, failed             [1 << 6]int16 // by journey.Reason
+	kinds                       [journey.Unlocked + 1]bool
 	correctedAfterMail, noticed bool
 }
 
-func (m matcher) signals(a *attempt) signals {
+func (m *matcher) signals(a *attempt) signals {
 	var s signals
 	since := a.at[a.reached-1]
 	for _, f := range a.unit.Facts {
 		if f.At < since || f.At > a.end || a.reached > 1 && !a.sees(f) {
 			continue
 		}
-		s.kinds[f.Kind]++
+		s.kinds[f.Kind] = true
 		switch f.Kind {
 		case journey.RegistrationRefused:
-			s.refused = counted(s.refused, f.Reason)
+			s.refused[f.Reason]++
 		case journey.ActivationMailFailed:
-			s.failed = counted(s.failed, f.Reason)
+			s.failed[f.Reason]++
 		case journey.ActivationMailed:
 			s.correctedAfterMail = false
 		case journey.EmailCorrected:
@@ -71,20 +75,12 @@ func (m matcher) signals(a *attempt) signals {
 	return s
 }
 
-func counted(m map[journey.Reason]int, r journey.Reason) map[journey.Reason]int {
-	if m == nil {
-		m = map[journey.Reason]int{}
-	}
-	m[r]++
-	return m
-}
-
 // reason is why an attempt that is over went no further.
-func (m matcher) reason(a *attempt) DropReason {
+func (m *matcher) reason(a *attempt) DropReason {
 	s := m.signals(a)
-	has := func(k journey.Kind) bool { return s.kinds[k] > 0 }
-	refused := func(reason string) int { return s.refused[journey.ReasonOf(reason)] }
-	failed := func(reason string) bool { return s.failed[journey.ReasonOf(reason)] > 0 }
+	has := func(k journey.Kind) bool { return s.kinds[k] }
+	refused := func(r journey.Reason) int16 { return s.refused[r] }
+	failed := func(r journey.Reason) bool { return s.failed[r] > 0 }
 	switch {
 	case failed(mailRejected):
 		return Bounced

@@ -3,6 +3,7 @@ package funnel
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -20,7 +21,17 @@ var bucketEnds = func() []int64 {
 	return ends
 }()
 
-// timeToConvert sorts times.
+// bucketFrom is the first bucket that a time of so many bits can be in.
+var bucketFrom = func() (from [65]int) {
+	for n := 1; n < len(from); n++ {
+		for from[n] = from[n-1]; from[n] < len(bucketEnds)-1 && bits.Len64(uint64(bucketEnds[from[n]])) < n; {
+			from[n]++
+		}
+	}
+	return from
+}()
+
+// timeToConvert reorders times.
 func timeToConvert(times []int64) TimeToConvert {
 	t := TimeToConvert{Histogram: []Bucket{}}
 	if len(times) == 0 {
@@ -30,7 +41,10 @@ func timeToConvert(times []int64) TimeToConvert {
 	counts := make([]int, len(bucketEnds))
 	last := 0
 	for _, d := range times {
-		i, _ := slices.BinarySearch(bucketEnds, d)
+		i := bucketFrom[bits.Len64(uint64(d))]
+		for d > bucketEnds[i] {
+			i++
+		}
 		counts[i]++
 		last = max(last, i)
 	}
