@@ -163,11 +163,17 @@ func Data[M any, P interface {
 	return m, P(&m).Validate()
 }
 
-// Check decodes and validates an event's data, whatever its type.
-func (e Event) Check() error {
+// Read decodes and validates an event's data, whatever its type: a pointer to the struct that the contract names.
+func (e Event) Read() (Message, error) {
 	m := e.Definition.New()
 	if err := unmarshal(e.Data, m); err != nil {
-		return err
+		return nil, err
 	}
-	return m.Validate()
+	return m, m.Validate()
+}
+
+// Check is Read for whoever wants to know only whether the data is valid.
+func (e Event) Check() error {
+	_, err := e.Read()
+	return err
 }

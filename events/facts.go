@@ -11,7 +11,7 @@ import (
 // Facts reach a reader at least once and in any order; Sequence orders those of one enrollment.
 type Fact struct {
 	AccountRef   string     `json:"accountRef"`             // keyed hash of the account, per tenant
-	EnrollmentID string     `json:"enrollmentId,omitempty"` // UUID; absent before there is an enrollment
+	EnrollmentID string     `json:"enrollmentId,omitempty"` // UUID; absent before there is an enrollment, or where the publisher knows the account only
 	Sequence     int64      `json:"sequence,omitempty"`     // per enrollment, rising, with gaps; absent without an enrollment
 	OccurredAt   time.Time  `json:"occurredAt"`
 	Reason       string     `json:"reason,omitempty"` // refusals and failures: one of Reasons
@@ -71,20 +71,22 @@ func (f Fact) Validate() error {
 	return c.err
 }
 
-// enrolled is Validate for a fact that is about one enrollment.
-func (f Fact) enrolled() error {
-	if f.EnrollmentID == "" {
-		return malformed(FieldMissing, "data.enrollmentId", "is missing")
-	}
-	return f.Validate()
-}
-
-// explained is enrolled for a fact that must say why.
+// explained is Validate for a fact that must say why.
 func (f Fact) explained() error {
 	if f.Reason == "" {
 		return malformed(FieldMissing, "data.reason", "is missing; one of "+strings.Join(reasons, ", "))
 	}
-	return f.enrolled()
+	return f.Validate()
+}
+
+func (f Fact) fact() Fact { return f }
+
+// FactOf is what a message has in common with all facts; false: it is none.
+func FactOf(m Message) (Fact, bool) {
+	if f, ok := m.(interface{ fact() Fact }); ok {
+		return f.fact(), true
+	}
+	return Fact{}, false
 }
 
 // The facts, in the order of a customer's way.
@@ -150,25 +152,12 @@ func (ActivationResent) EventType() Type     { return factPrefix + "activation-r
 func (Locked) EventType() Type               { return factPrefix + "locked.v1" }
 func (Unlocked) EventType() Type             { return factPrefix + "unlocked.v1" }
 
-func (f RegistrationRefused) Validate() error {
-	if f.Reason == "" {
-		return malformed(FieldMissing, "data.reason", "is missing; one of "+strings.Join(reasons, ", "))
-	}
-	return f.Fact.Validate()
-}
-func (f Registered) Validate() error       { return f.enrolled() }
-func (f ActivationMailed) Validate() error { return f.enrolled() }
+func (f RegistrationRefused) Validate() error { return f.explained() }
 func (f ActivationMailFailed) Validate() error {
 	if f.SMTPStatus != 0 && (f.SMTPStatus < 400 || f.SMTPStatus > 599) {
 		return malformed(FieldInvalid, "data.smtpStatus", "is not a reply code of a refusal, 400 to 599")
 	}
 	return f.explained()
 }
-func (f ActivationOpened) Validate() error { return f.enrolled() }
-func (f Activated) Validate() error        { return f.enrolled() }
-func (f SignedIn) Validate() error         { return f.enrolled() }
-func (f InvoiceViewed) Validate() error    { return f.enrolled() }
-func (f Expired) Validate() error          { return f.explained() }
-func (f Cancelled) Validate() error        { return f.explained() }
-func (f EmailCorrected) Validate() error   { return f.enrolled() }
-func (f ActivationResent) Validate() error { return f.enrolled() }
+func (f Expired) Validate() error   { return f.explained() }
+func (f Cancelled) Validate() error { return f.explained() }
