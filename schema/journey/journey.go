@@ -127,13 +127,16 @@ type Told struct {
 	Properties Properties
 }
 
-// Of derives the journey of a unit from everything that was told about it, in any order. Equal instants are ordered by the
-// enrollment's sequence, then by what happened, then by the event's id, so that the same facts always give the same journey.
+// Compare orders by time; equal instants by the enrollment's sequence, then by what happened, then by the event's id, so that
+// the same facts always give the same journey.
+func (t Told) Compare(o Told) int {
+	return cmp.Or(cmp.Compare(t.At, o.At), cmp.Compare(t.Sequence, o.Sequence), cmp.Compare(t.Kind, o.Kind), cmp.Compare(t.ID, o.ID))
+}
+
+// Of derives the journey of a unit from everything that was told about it, in any order.
 func Of(u Unit, told []Told) Journey {
 	sorted := slices.Clone(told)
-	slices.SortFunc(sorted, func(a, b Told) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(sorted, Told.Compare)
 	j := Journey{Unit: u, Facts: make([]Fact, len(sorted))}
 	enrollments := map[string]int16{"": 0}
 	properties := map[Properties]*Properties{}
