@@ -19,6 +19,7 @@ import (
 
 	"github.com/mongotel/billcenter/consumers"
 	"github.com/mongotel/billcenter/consumers/codes"
+	"github.com/mongotel/billcenter/consumers/funnel"
 	"github.com/mongotel/billcenter/consumers/mailer"
 	"github.com/mongotel/billcenter/consumers/progress"
 	"github.com/mongotel/billcenter/events/bus"
@@ -151,7 +152,20 @@ func (p *parts) serveStaff(ctx context.Context) error {
 	for _, t := range p.tenants.All() {
 		ids = append(ids, t.ID)
 	}
-	office := helpdesk.New(helpdesk.Options{Accounts: p.store, Letters: p.newestLetters, Tenants: ids, Log: log})
+	zone := func(tenant string) *time.Location {
+		if t, ok := p.tenants.ByID(tenant); ok {
+			return t.TimeZone
+		}
+		return nil
+	}
+	reports := funnel.New(p.store, zone)
+	go func() { // so that not the first who looks waits for every journey to be read
+		if err := reports.Refresh(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("read the journeys ahead", "error", err)
+		}
+	}()
+	pages := funnel.NewPages(reports, funnel.PagesOptions{Layout: helpdesk.Layout(), Tenants: ids, Log: log})
+	office := helpdesk.New(helpdesk.Options{Accounts: p.store, Letters: p.newestLetters, Tenants: ids, Funnel: pages, Log: log})
 	return serve(ctx, portal.Server(office, log), p.staff)
 }
 

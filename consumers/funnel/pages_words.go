@@ -25,7 +25,7 @@ var stepSays = [journey.Steps + 1]string{
 
 var reasonsSay = map[DropReason]string{
 	Bounced:              "A mail provider refused the activation mail for good.",
-	MailNeverAccepted:    "No mail provider is known to have accepted the activation mail while its link would have lived.",
+	MailNeverAccepted:    "No mail provider is known to have accepted the activation mail, or nothing was heard of it at all.",
 	CodeExpired:          "The code that was typed had expired.",
 	CodeSuperseded:       "The code that was typed had been replaced by a newer one, beyond the time of grace.",
 	WrongCode:            fmt.Sprintf("Account number and code did not match, %d times or more.", wrongCodes),
@@ -35,7 +35,7 @@ var reasonsSay = map[DropReason]string{
 	DeliveredNeverOpened: "The activation mail was accepted, and nobody followed its link.",
 	OpenedNoPassword:     "Somebody opened the activation page and chose no password.",
 	AddressCorrectedLate: "The e-mail address was corrected, too late for the customer to go on.",
-	NeverCame:            "Nothing more was heard of the customer.",
+	NeverCame:            "Nothing more was heard of the customer; only another invoice, or the end of the enrollment’s time.",
 	NoSignal:             "Something happened after the last step that no rule explains; look at the facts.",
 }
 
