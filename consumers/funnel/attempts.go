@@ -170,22 +170,58 @@ func (m *matcher) sequential(a *attempt, facts []journey.Fact) {
 }
 
 // strict goes on as long as nothing but the next step, or the one just reached again, comes. What happens at one instant is
-// taken in the order that helps; at the entry's own it may also lie before it.
+// taken in the order that helps. At the entry's own it may also lie before it, and that can help: a second Invited repeats the
+// step of who has not registered, and breaks the attempt of who has.
 func (m *matcher) strict(a *attempt, facts []journey.Fact) {
+	entry, beside := *a, 0
+	for beside < len(facts) && facts[beside].At == entry.entry.At {
+		beside++
+	}
+	here := kindsOf(a, facts[:beside])
+	m.onward(a, here, entry.entry.At)
+	most := a.reached
+	m.strictly(a, facts[beside:])
+	for n := most - 1; n > 0; n-- { // the first n steps at the entry's instant and not more
+		of := entry
+		for k := 2; k <= n; k++ {
+			of.reach(journey.Kind(k), entry.entry.At)
+		}
+		if m.strictly(&of, facts[beside:]); of.before(a) {
+			*a = of
+		}
+	}
+}
+
+// kinds that there are; one more, so that the step after the last is none.
+type kinds [journey.Steps + 2]bool
+
+func kindsOf(a *attempt, facts []journey.Fact) (here kinds) {
+	for _, f := range facts {
+		if f.Kind.Step() && a.sees(f) {
+			here[f.Kind] = true
+		}
+	}
+	return here
+}
+
+// onward takes the next steps of one instant.
+func (m *matcher) onward(a *attempt, here kinds, at int64) {
+	for a.reached < m.steps && here[a.reached+1] {
+		a.reach(journey.Kind(a.reached+1), at)
+	}
+}
+
+// strictly goes on after the entry's instant.
+func (m *matcher) strictly(a *attempt, facts []journey.Fact) {
 	for i := 0; i < len(facts) && facts[i].At <= a.end && a.reached < m.steps; {
-		at := facts[i].At
-		var here [journey.Steps + 2]bool // by kind; one more, so that the step after the last is none
-		for ; i < len(facts) && facts[i].At == at; i++ {
-			if facts[i].Kind.Step() && a.sees(facts[i]) {
-				here[facts[i].Kind] = true
-			}
+		first, at := i, facts[i].At
+		for i < len(facts) && facts[i].At == at {
+			i++
 		}
-		before := a.reached
-		for a.reached < m.steps && here[a.reached+1] {
-			a.reach(journey.Kind(a.reached+1), at)
-		}
-		if at == a.entry.At || a.reached == m.steps {
-			continue
+		before, here := a.reached, kindsOf(a, facts[first:i])
+		m.onward(a, here, at)
+		if a.reached == m.steps {
+			return
 		}
 		for k := 1; k <= journey.Steps; k++ {
 			if here[k] && (k < before || k > a.reached) {

@@ -19,8 +19,17 @@ func (d day) utc() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
 
 // in is the moment at which the date begins in a zone.
 func (d day) in(zone *time.Location) time.Time {
-	y, m, n := d.utc().Date()
-	return time.Date(y, m, n, 0, 0, 0, 0, zone)
+	return midnight(d.utc(), zone)
+}
+
+// midnight is when a date begins in a zone: at one in the morning where clocks spring forward at midnight, as in Chile.
+func midnight(date time.Time, zone *time.Location) time.Time {
+	y, m, d := date.Date()
+	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
+	if t.Day() != d { // a time that does not exist was read by the clocks of before
+		_, t = t.ZoneBounds()
+	}
+	return t
 }
 
 // first is the first day of the period that a day lies in.
@@ -111,9 +120,9 @@ func (c *counter) revision(first, next day, over time.Time, restated []journey.R
 		if c.query.Tenant != "" && r.Tenant != c.query.Tenant || !r.Watermark.After(over) {
 			continue
 		}
-		p, err := c.place(r.Tenant)
-		if err != nil {
-			continue // Check has seen the query's zone and bounds
+		p, ok := c.places[r.Tenant]
+		if at := r.Entered.UnixNano(); !ok || at < p.matcher.from || at >= p.matcher.to {
+			continue // no entry of this report
 		}
 		if d := dayOf(r.Entered.In(p.zone)); d >= first && d < next {
 			batches[r.Batch] = true
@@ -150,6 +159,9 @@ func (c *counter) span() (first, end day) {
 		if len(days) == 0 && c.query.From == "" {
 			first = end
 		}
+	}
+	if len(days) > 0 { // a bound that is a time is yesterday for one tenant and today for another
+		first, end = min(first, slices.Min(days)), max(end, t.next(slices.Max(days)))
 	}
 	return first, end
 }
