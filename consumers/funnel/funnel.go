@@ -124,7 +124,7 @@ func (f *Funnel) shared(on basis, q Query) (Report, bool) {
 func (f *Funnel) share(on basis, q Query, r Report) {
 	f.answered.Lock()
 	defer f.answered.Unlock()
-	if f.answered.basis != on || len(f.answered.reports) >= mostShared {
+	if f.answered.reports == nil || f.answered.basis != on || len(f.answered.reports) >= mostShared {
 		f.answered.basis, f.answered.reports = on, map[Query]Report{}
 	}
 	f.answered.reports[q] = r

@@ -24,7 +24,7 @@ type memory struct {
 }
 
 func (m *memory) JourneysSince(_ context.Context, revision int64, visit func(journey.Journey) error) (int64, error) {
-	if m.fail != nil || revision > 0 {
+	if m.fail != nil || revision > 0 || len(m.told) == 0 {
 		return revision, m.fail
 	}
 	for u, recorded := range m.told {
