@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/mongotel/billcenter/events"
@@ -74,7 +75,7 @@ func New(o Options) http.Handler {
 			mux.Handle("GET "+path, o.Funnel)
 		}
 	}
-	return onThisMachine(guarded(mux))
+	return onThisMachine(f.guarded(mux))
 }
 
 // view is what the one template shows.
@@ -131,14 +132,21 @@ func (f *office) show(w http.ResponseWriter, r *http.Request, status int, v view
 	_, _ = w.Write(b.Bytes()) // the reader may have gone
 }
 
-// guarded lets no answer run a script, be framed, be kept or tell other sites where a reader comes from.
-func guarded(next http.Handler) http.Handler {
+// guarded lets no answer run a script, be framed, be kept or tell other sites where a reader comes from, and no panic pass
+// unheard: net/http tells of it only where nobody looks.
+func (f *office) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
+		defer func() {
+			if fault := recover(); fault != nil {
+				f.Log.ErrorContext(r.Context(), "the back office panics", "route", r.Pattern, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
+				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+			}
+		}()
 		next.ServeHTTP(w, r)
 	})
 }

@@ -39,7 +39,12 @@ func TestPages(t *testing.T) {
 	letters := func(context.Context) ([]Letter, error) {
 		return []Letter{{ID: 7, Reason: "not-json", Detail: "is not a JSON object", DeadAt: time.Now()}}, fail
 	}
-	funnel := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "the funnel's "+r.URL.Path) })
+	funnel := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("broken") {
+			panic("broken")
+		}
+		_, _ = io.WriteString(w, "the funnel's "+r.URL.Path)
+	})
 	office := httptest.NewServer(New(Options{Accounts: db.Store, Letters: letters, Tenants: []string{"mongo"}, Funnel: funnel, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}))
 	defer office.Close()
 
@@ -65,6 +70,7 @@ func TestPages(t *testing.T) {
 		{name: "a schema", path: "/events/schemas/net.billcenter.invoice.emailed.v1.json", status: 200, says: "json-schema.org"},
 		{name: "the style", path: "/office.css", status: 200, says: "font:"},
 		{name: "the funnel", path: "/funnel", status: 200, says: "the funnel's /funnel"},
+		{name: "a page that panics", path: "/funnel?broken", status: 500, says: "Internal"},
 		{name: "the funnel's exports", path: "/funnel.csv", status: 200, says: "the funnel's /funnel.csv"},
 		{name: "the funnel's journeys", path: "/funnel/journeys/mongo/ref", status: 200, says: "the funnel's /funnel/journeys/mongo/ref"},
 		{name: "another host's name for this address", path: "/", host: "evil.example", status: 421, says: "own addresses"},
