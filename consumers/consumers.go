@@ -1,5 +1,6 @@
 // Package consumers runs the handlers of events under one policy: how a message is decoded, when it is tried again, when
-// it becomes a dead letter, when the worker stops, and how it drains (worker.go, judge.go).
+// it becomes a dead letter, when the worker stops, and how it drains (worker.go, judge.go), and batches
+// of events under the same (batch.go).
 //
 // A handler is a method (ctx, event) error that has never heard of the broker. nil means that its effect is committed.
 // Delivery is at least once, so it must take the same event twice. The handlers live in the packages below.

@@ -10,7 +10,6 @@ package codes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -29,8 +28,7 @@ type Store interface {
 
 // Broker is what codes needs of the bus.
 type Broker interface {
-	Pull(ctx context.Context, consumer string, max int, wait time.Duration) ([]*bus.Incoming, error)
-	BuryAll(ctx context.Context, burials []bus.Burial) error
+	consumers.BatchBroker
 	PurgeBelowAckFloor(ctx context.Context, consumer string) (uint64, error)
 }
 
@@ -47,9 +45,7 @@ type Worker struct {
 
 const (
 	batchSize = 1000 // the largest atomic batch of facts; more gains nothing (reference: 5000 rows are no faster)
-	pullWait  = 5 * time.Second
-	pipelines = 4 // while one waits for the disk or the broker the others read, decode and store
-	batchTime = 20 * time.Second
+	pipelines = 4    // while one waits for the disk or the broker the others read, decode and store
 
 	purgePause    = 250 * time.Millisecond // lets acknowledgements of several batches settle into one purge
 	purgeLongest  = 2 * time.Second        // between tries while the broker is away
@@ -70,7 +66,13 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	g, pulling := errgroup.WithContext(ctx)
 	for range pipelines {
-		g.Go(func() error { return w.pipeline(pulling, stored) })
+		g.Go(func() error {
+			return w.batches().Pipeline(pulling, func(_ context.Context, batch []*bus.Incoming) {
+				if len(batch) > 0 {
+					notify(stored)
+				}
+			})
+		})
 	}
 	err := g.Wait()
 	stop()
@@ -80,32 +82,6 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("consumer %s: %w", bus.ConsumerCodes, err)
 	}
 	return nil
-}
-
-func (w *Worker) pipeline(ctx context.Context, stored chan<- struct{}) error {
-	for {
-		batch, err := w.Bus.Pull(ctx, bus.ConsumerCodes, batchSize, pullWait)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		if len(batch) == 0 {
-			continue
-		}
-		// A batch that was pulled is finished even when the worker is told to stop: it takes well under the drain time.
-		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchTime)
-		err = w.Take(work, batch)
-		cancel()
-		if _, fatal := errors.AsType[*consumers.Fatal](err); fatal {
-			return err
-		}
-		if err != nil {
-			w.Log.WarnContext(ctx, "batch not settled", "consumer", bus.ConsumerCodes, "messages", len(batch), "error", err)
-		}
-		notify(stored)
-	}
 }
 
 func notify(c chan<- struct{}) {
