@@ -344,15 +344,35 @@ func (b *Bus) Status(ctx context.Context) ([]StreamStatus, error) {
 			case err != nil:
 				return nil, err
 			default:
-				consumer.Pending, consumer.AckPending = info.NumPending, info.NumAckPending
-				consumer.Redelivered, consumer.AckFloor = info.NumRedelivered, info.AckFloor.Stream
-				consumer.Waiting = info.NumWaiting
+				consumer.take(info)
 			}
 			status.Consumers = append(status.Consumers, consumer)
 		}
 		all = append(all, status)
 	}
 	return all, nil
+}
+
+func (c *ConsumerStatus) take(info *jetstream.ConsumerInfo) {
+	c.Pending, c.AckPending = info.NumPending, info.NumAckPending
+	c.Redelivered, c.AckFloor = info.NumRedelivered, info.AckFloor.Stream
+	c.Waiting = info.NumWaiting
+}
+
+// ConsumerStatus reports on one consumer, and when the broker looked, by its own
+// clock.
+func (b *Bus) ConsumerStatus(ctx context.Context, consumer string) (status ConsumerStatus, at time.Time, err error) {
+	s, err := b.topology.Stream(consumer)
+	if err != nil {
+		return status, at, err
+	}
+	info, err := b.lookAtConsumer(ctx, s.Name, consumer)
+	if err != nil {
+		return status, at, err
+	}
+	status.Name = consumer
+	status.take(info)
+	return status, info.TimeStamp.UTC(), nil
 }
 
 // lookAtStream and lookAtConsumer do not ask again what was denied a short while
