@@ -27,7 +27,7 @@ var imports = map[string][]string{
 	"events/bus/bustest":            {"events/bus"},
 	"consumers":                     {"events", "events/bus"},
 	"consumers/codes":               {"consumers", "events", "events/bus", "schema/enrollment"},
-	"consumers/funnel":              {"consumers", "events", "schema/journey"},
+	"consumers/funnel":              {"consumers", "events", "events/bus", "schema/journey"},
 	"consumers/funnel/simulation":   {"consumers/funnel", "events", "schema/journey"},
 	"consumers/mailer":              {"consumers", "events", "schema/enrollment"},
 	"consumers/progress":            {"consumers", "events", "schema/enrollment"},

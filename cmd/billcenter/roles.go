@@ -58,14 +58,14 @@ type role struct {
 }
 
 // roleNames lists the roles that `run` takes, in the order in which they stop: first nobody new comes in, then what came in
-// is handled, and what was committed goes on the wire last.
-var roleNames = []string{"portal", "deadlines", "codes", "mailer", "progress", "relay"}
+// is handled, then what was committed goes on the wire, and last the funnel has seen it.
+var roleNames = []string{"portal", "deadlines", "codes", "mailer", "progress", "relay", "funnel"}
 
 // upRoles are what `up` runs. The back office has no log-in yet, so it is for the machine that one sits at.
 var upRoles = append([]string{"staff"}, roleNames...)
 
 // consumersOf are the durable consumers that a role reads; it refuses to run on foreign settings of theirs.
-var consumersOf = map[string]string{"codes": bus.ConsumerCodes, "mailer": bus.ConsumerMailer, "progress": bus.ConsumerProgress}
+var consumersOf = map[string]string{"codes": bus.ConsumerCodes, "mailer": bus.ConsumerMailer, "progress": bus.ConsumerProgress, "funnel": bus.ConsumerFunnel}
 
 // roles wires the named ones.
 func (p *parts) roles(names []string) ([]role, error) {
@@ -95,6 +95,8 @@ func (p *parts) roles(names []string) ([]role, error) {
 			w := p.worker(bus.ConsumerProgress, progress.New(p.store, p.log.With("role", name)).Routes(), 4)
 			w.Otherwise = consumers.Ignore
 			r.run = w.Run
+		case "funnel":
+			r.run = (&funnel.Worker{Bus: p.bus, Store: p.store, Known: p.tenants.Has, MaxDelay: p.maxDelay, Metrics: p.metrics, Log: p.log.With("role", name)}).Run
 		case "relay":
 			relay := outbox.New(p.store, facts, p.log.With("role", name))
 			p.store.OnOutbox(relay.Wake)

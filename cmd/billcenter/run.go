@@ -19,7 +19,7 @@ import (
 type runCommand struct {
 	services
 	logging
-	Roles []string `arg:"" name:"role" help:"Roles to run: portal, relay, codes, mailer, progress, deadlines, or all."`
+	Roles []string `arg:"" name:"role" help:"Roles to run: portal, relay, codes, mailer, progress, funnel, deadlines, or all."`
 
 	PortalAddr     string   `help:"Address of the portal." default:"127.0.0.1:8080"`
 	OpsAddr        string   `help:"Address of health checks, metrics and profiles." default:"127.0.0.1:9090"`

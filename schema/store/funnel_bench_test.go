@@ -22,10 +22,10 @@ func BenchmarkJourneysSince(b *testing.B) {
 			6, i / 1000 + 1
 		FROM generate_series(1, 1000000::bigint) AS i`)
 	d.Aside.MustExec(`ANALYZE funnel_journeys`)
-	journeys := make([]journey.Journey, 0, 1_000_000)
+	var journeys []journey.Journey
 	var before, after runtime.MemStats
 	for b.Loop() {
-		journeys = journeys[:0]
+		journeys = nil
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		if _, err := d.JourneysSince(b.Context(), 0, func(j journey.Journey) error { journeys = append(journeys, j); return nil }); err != nil {

@@ -19,7 +19,7 @@ func (s *Store) AdvanceWatermark(ctx context.Context, to time.Time, sequence uin
 	return s.transact(ctx, "advance the funnel's watermark", func(t *tx) error {
 		_, err := t.ExecContext(ctx, `
 			UPDATE funnel_progress SET watermark = greatest(watermark, $1), last_sequence = greatest(last_sequence, $2)
-			WHERE watermark IS NULL OR watermark < $1 OR last_sequence < $2`, to, int64(sequence))
+			WHERE watermark IS NULL OR watermark < $1 OR last_sequence < $2`, to.Truncate(time.Microsecond), int64(sequence)) // rounded up it would promise more
 		return err
 	})
 }

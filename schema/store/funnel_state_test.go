@@ -21,7 +21,7 @@ func TestTheWatermarkOnlyRises(t *testing.T) {
 	}
 	w, _, err := s.FunnelState(t.Context())
 	ok(t, err)
-	if want := monday.Add(3 * time.Hour).Round(time.Microsecond); w == nil || !w.Equal(want) {
+	if want := monday.Add(3 * time.Hour).Truncate(time.Microsecond); w == nil || !w.Equal(want) {
 		t.Errorf("watermark %v, want %v", w, want)
 	}
 	if n := s.number(`SELECT last_sequence FROM analytics.freshness`); n != 3 {
