@@ -17,7 +17,7 @@ import (
 // The manual's nine steps followed literally in a real browser, from the billing e-mail in the inbox to the invoices.
 func TestBrowserFollowsTheManual(t *testing.T) {
 	up := start(t)
-	b := browser(t)
+	b := openTab(t)
 	account, code := up.inbox.expect(t, "ap@bobsbuilding.example").box(t)
 
 	// Step 1: go to the portal and click “Sign up for an Account.”
@@ -70,7 +70,7 @@ type tab struct {
 	shots string // folder for screenshots; empty: none
 }
 
-func browser(t *testing.T) *tab {
+func openTab(t *testing.T, more ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -80,6 +80,7 @@ func browser(t *testing.T) *tab {
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 1000),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
+	options = append(options, more...)
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(allocator)

@@ -84,7 +84,7 @@ func text(n *html.Node) string {
 	return strings.TrimSpace(b.String())
 }
 
-func at(asOf time.Time, path string) string {
+func pathAsOf(asOf time.Time, path string) string {
 	return path + "as_of=" + url.QueryEscape(asOf.Format(time.RFC3339Nano))
 }
 
@@ -97,7 +97,7 @@ func TestEveryNumberLeadsToAsManyJourneys(t *testing.T) {
 		"compare_from=2026-03-02&compare_to=2026-03-16&from=2026-03-16&to=2026-03-30&",
 	} {
 		t.Run(query, func(t *testing.T) {
-			page := get(t, office, at(asOf, "/funnel?"+query))
+			page := get(t, office, pathAsOf(asOf, "/funnel?"+query))
 			if page.status != http.StatusOK {
 				t.Fatalf("%d: %s", page.status, page.body)
 			}
@@ -128,11 +128,11 @@ func TestThePageShowsWhatTheReportSays(t *testing.T) {
 	m, asOf := simulated(t, 300)
 	office := office(m)
 	var report funnel.Report
-	answer := get(t, office, at(asOf, "/funnel.json?trend=week&"))
+	answer := get(t, office, pathAsOf(asOf, "/funnel.json?trend=week&"))
 	if err := json.Unmarshal([]byte(answer.body), &report); err != nil {
 		t.Fatal(err)
 	}
-	page := get(t, office, at(asOf, "/funnel?trend=week&"))
+	page := get(t, office, pathAsOf(asOf, "/funnel?trend=week&"))
 	rows := map[string]string{}
 	for _, row := range page.all("tr") {
 		var cells []string
@@ -298,7 +298,7 @@ func TestExportsSayWhatTheyAre(t *testing.T) {
 		"/funnel.csv": "text/csv; charset=utf-8", "/funnel.json": "application/json",
 		"/funnel/journeys.csv": "text/csv; charset=utf-8", "/funnel/journeys.ndjson": "application/x-ndjson",
 	} {
-		answer := get(t, office, at(asOf, path+"?"))
+		answer := get(t, office, pathAsOf(asOf, path+"?"))
 		name := path[strings.LastIndexByte(path, '/')+1:]
 		if answer.status != http.StatusOK || answer.header.Get("Content-Type") != kind || answer.header.Get("Content-Disposition") != `attachment; filename="`+name+`"` || len(answer.body) < 100 {
 			t.Errorf("%s: %d, %v", path, answer.status, answer.header)
@@ -319,7 +319,7 @@ func TestAStoreThatDoesNotAnswerIsTold(t *testing.T) {
 
 func TestEveryWordIsExplained(t *testing.T) {
 	m, asOf := simulated(t, 300)
-	page := get(t, office(m), at(asOf, "/funnel?trend=week&breakdown=locale&compare_from=2026-03-02&"))
+	page := get(t, office(m), pathAsOf(asOf, "/funnel?trend=week&breakdown=locale&compare_from=2026-03-02&"))
 	checkStructure(t, page) // every link into the page has its end
 	for _, reason := range funnel.DropReasons {
 		if says := text(page.byID("means-" + string(reason)).NextSibling); !strings.HasSuffix(says, ".") {
@@ -349,7 +349,7 @@ func TestAnEmptyFunnelIsAPage(t *testing.T) {
 func BenchmarkPage(b *testing.B) {
 	m, asOf := simulated(b, 2000)
 	office := office(m)
-	path := at(asOf, "/funnel?trend=day&breakdown=codeAgeDays&from=2025-04-27&to=2026-04-27&")
+	path := pathAsOf(asOf, "/funnel?trend=day&breakdown=codeAgeDays&from=2025-04-27&to=2026-04-27&")
 	for b.Loop() {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil)
 		r.Host = "localhost"
