@@ -24,6 +24,7 @@ type commands struct {
 	Migrate     migrateCommand     `cmd:"" help:"Bring the database's schema, the streams and the consumers up to date, or show how they stand."`
 	Publish     publishCommand     `cmd:"" help:"Publish billing's events from a file (NDJSON or CSV)."`
 	Events      eventsCommand      `cmd:"" help:"The events of the contract: list, sample, validate."`
+	Funnel      funnelCommand      `cmd:"" help:"The report: where customers drop off, and why."`
 	Account     accountCommand     `cmd:"" help:"The timeline of an account, and why its customer cannot enroll."`
 	Deadletters deadlettersCommand `cmd:"" help:"Messages that could not be handled: list, show, replay, drop."`
 	Doctor      doctorCommand      `cmd:"" help:"Check configuration, database, broker, SMTP and clock."`

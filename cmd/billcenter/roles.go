@@ -154,13 +154,7 @@ func (p *parts) serveStaff(ctx context.Context) error {
 	for _, t := range p.tenants.All() {
 		ids = append(ids, t.ID)
 	}
-	zone := func(tenant string) *time.Location {
-		if t, ok := p.tenants.ByID(tenant); ok {
-			return t.TimeZone
-		}
-		return nil
-	}
-	reports := funnel.New(p.store, zone)
+	reports := funnel.New(p.store, zonesOf(p.tenants))
 	go func() { // so that not the first who looks waits for every journey to be read
 		if err := reports.Refresh(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("read the journeys ahead", "error", err)

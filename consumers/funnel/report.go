@@ -1,6 +1,14 @@
 package funnel
 
-import "time"
+import (
+	_ "embed"
+	"time"
+)
+
+// ReportSchema is the JSON Schema of a Report.
+//
+//go:embed report.schema.json
+var ReportSchema []byte
 
 // Report answers a query. Every number in it is a number of attempts, and Journeys lists those behind it.
 //
