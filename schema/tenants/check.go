@@ -3,6 +3,7 @@ package tenants
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -14,9 +15,9 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
-	"golang.org/x/text/language"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/locale"
 )
 
 // checker turns a file's nodes into tenants and collects what is wrong with them.
@@ -40,9 +41,10 @@ func (c *checker) tenant(n tenantNode) *Tenant {
 		Mail:     c.mail(n),
 		Brand:    c.brand(n),
 		TimeZone: c.timeZone(n),
-		Locale:   c.locale(n.Locale),
+		Locales:  c.locales(n.Locales),
 		Policy:   c.policy(n.Policy),
 	}
+	t.Support.HoursIn = c.hoursIn(n, t.Locales)
 	t.BaseURL = c.baseURL(n, t.Hosts)
 	return t
 }
@@ -200,15 +202,45 @@ func (c *checker) timeZone(n tenantNode) *time.Location {
 	return location
 }
 
-func (c *checker) locale(t text) string {
-	if t.value == "" {
-		return "en-US"
+// locales are American English where the file names none.
+func (c *checker) locales(given []text) []locale.Locale {
+	if len(given) == 0 {
+		given = []text{{value: "en-US"}}
 	}
-	tag, err := language.Parse(t.value)
-	if err != nil {
-		c.wrong(t.line, "locale", "%q is no language tag; give one such as en-US", t.value)
+	var all []locale.Locale
+	for _, t := range given {
+		switch l, err := locale.Parse(t.value); {
+		case err != nil:
+			c.wrong(t.line, "locales", "%v", err)
+		case slices.Contains(all, l):
+			c.wrong(t.line, "locales", "%q is listed twice", t.value)
+		default:
+			all = append(all, l)
+		}
 	}
-	return tag.String()
+	return all
+}
+
+// hoursIn holds the hours to every language that customers of the tenant can choose.
+func (c *checker) hoursIn(n tenantNode, locales []locale.Locale) map[string]string {
+	given := n.Support.HoursIn
+	var all map[string]string
+	for i, l := range locales {
+		language := l.Language()
+		if i == 0 || language == locales[0].Language() || all[language] != "" {
+			continue
+		}
+		if all == nil {
+			all = make(map[string]string)
+		}
+		all[language] = c.printed(n, "support.hoursIn."+language, given[language], "when support is there, in that language, since locales has it")
+	}
+	for _, language := range slices.Sorted(maps.Keys(given)) {
+		if _, used := all[language]; !used {
+			c.wrong(given[language].line, "support.hoursIn."+language, "is of no language in locales but the first; leave it out")
+		}
+	}
+	return all
 }
 
 func (c *checker) policy(n policyNode) enrollment.Policy {

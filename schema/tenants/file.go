@@ -95,7 +95,7 @@ type tenantNode struct {
 	Mail     mail       `yaml:"mail"`
 	Brand    brand      `yaml:"brand"`
 	TimeZone text       `yaml:"timeZone"`
-	Locale   text       `yaml:"locale"`
+	Locales  []text     `yaml:"locales"`
 	Policy   policyNode `yaml:"policy"`
 
 	line int
@@ -107,6 +107,8 @@ type support struct {
 	Email     text   `yaml:"email"`
 	InfoEmail text   `yaml:"infoEmail"`
 	Hours     text   `yaml:"hours"`
+
+	HoursIn map[string]text `yaml:"hoursIn"`
 }
 
 type mail struct {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/locale"
 )
 
 // Tenant is one telecom. Every field was checked; what is marked optional may be empty.
@@ -25,8 +26,8 @@ type Tenant struct {
 	Support  Support
 	Mail     Mail
 	Brand    Brand
-	TimeZone *time.Location // of dates on pages and in mails
-	Locale   string         // BCP 47; of customers whose account says none
+	TimeZone *time.Location  // of dates on pages and in mails
+	Locales  []locale.Locale // that customers can choose from; the first is for those who ask for none of them
 	Policy   enrollment.Policy
 }
 
@@ -37,6 +38,17 @@ type Support struct {
 	Email     string   // for service
 	InfoEmail string   // for everything else; optional
 	Hours     string   // as printed
+
+	// HoursIn is Hours in the other languages of the tenant's locales.
+	HoursIn map[string]string
+}
+
+// HoursFor returns when support is there, in a locale of the tenant.
+func (s Support) HoursFor(l locale.Locale) string {
+	if hours, ok := s.HoursIn[l.Language()]; ok {
+		return hours
+	}
+	return s.Hours
 }
 
 // Mail is what customers see in the From line.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/locale"
 	"github.com/mongotel/billcenter/schema/tenants"
 )
 
@@ -26,6 +27,7 @@ const sane = `tenants:
       email: helpdesk@mongotel.com
       infoEmail: info@mongotel.com
       hours: Monday to Friday
+      hoursIn: {es: de lunes a viernes}
     mail:
       fromName: Mongotel Bill Center
       fromAddress: billcenter@mongotel.com
@@ -33,7 +35,7 @@ const sane = `tenants:
       primary: "#0F4C81"
       onPrimary: "#fff"
     timeZone: America/New_York
-    locale: en-us
+    locales: [en-us, es-us]
     policy:
       leadingZerosOptional: true
       codeLife: 60d
@@ -56,14 +58,16 @@ func TestAFileIsReadWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	policy := enrollment.DefaultPolicy()
+	english, spanish := parseLocale(t, "en-US"), parseLocale(t, "es-US")
 	want := []*tenants.Tenant{
 		{
 			ID: "mongo", Name: "Mongotel", Hosts: []string{"mongo.billcenter.net", "bills.mongotel.com"},
 			BaseURL: "https://mongo.billcenter.net",
-			Support: tenants.Support{Phones: []string{"(718) 942-9990"}, ShortDial: "611", Email: "helpdesk@mongotel.com", InfoEmail: "info@mongotel.com", Hours: "Monday to Friday"},
+			Support: tenants.Support{Phones: []string{"(718) 942-9990"}, ShortDial: "611", Email: "helpdesk@mongotel.com", InfoEmail: "info@mongotel.com", Hours: "Monday to Friday",
+				HoursIn: map[string]string{"es": "de lunes a viernes"}},
 			Mail:    tenants.Mail{FromName: "Mongotel Bill Center", FromAddress: "billcenter@mongotel.com"},
 			Brand:   tenants.Brand{Primary: "#0f4c81", OnPrimary: "#ffffff"},
-			Locale:  "en-US",
+			Locales: []locale.Locale{english, spanish},
 			Policy: enrollment.Policy{LeadingZerosOptional: true, CodeLife: 60 * 24 * time.Hour, CodeGrace: 0,
 				ActivationWindow: 48 * time.Hour, PasswordMin: 12},
 		},
@@ -72,11 +76,12 @@ func TestAFileIsReadWhole(t *testing.T) {
 			Support: tenants.Support{Phones: []string{"555 0100", "555 0101"}, Email: "help@acme.example", Hours: "always"},
 			Mail:    tenants.Mail{FromName: "Acme", FromAddress: "bills@acme.example"},
 			Brand:   tenants.Brand{Primary: "#006600", OnPrimary: "#ffffff"},
-			Locale:  "en-US", Policy: policy,
+			Locales: []locale.Locale{english}, Policy: policy,
 		},
 	}
 	zones := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".TimeZone" }, cmp.Ignore())
-	if diff := cmp.Diff(want, d.All(), zones); diff != "" {
+	locales := cmp.Comparer(func(a, b locale.Locale) bool { return a == b })
+	if diff := cmp.Diff(want, d.All(), zones, locales); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for i, zone := range []string{"America/New_York", "Europe/Zurich"} {
@@ -84,6 +89,15 @@ func TestAFileIsReadWhole(t *testing.T) {
 			t.Errorf("time zone = %s, want %s", got, zone)
 		}
 	}
+}
+
+func parseLocale(t *testing.T, tag string) locale.Locale {
+	t.Helper()
+	l, err := locale.Parse(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func TestAMistakeNamesItsLineKeyAndRemedy(t *testing.T) {
@@ -108,17 +122,17 @@ func TestAMistakeNamesItsLineKeyAndRemedy(t *testing.T) {
 		{"an id in upper case", "  - id: mongo", "  - id: Mongo", `tenants.yaml:2: id: "Mongo" must be 1 to 32 of a-z, 0-9 and -`},
 		{"an id with a dot", "  - id: mongo", "  - id: mongo.1", `tenants.yaml:2: id: "mongo.1" must be`},
 		{"an id of 33", "  - id: mongo", "  - id: " + strings.Repeat("m", 33), "tenants.yaml:2: id: "},
-		{"an id twice", "  - id: acme-2", "  - id: mongo", `tenants.yaml:26: id: "mongo" is taken on line 2`},
+		{"an id twice", "  - id: acme-2", "  - id: mongo", `tenants.yaml:27: id: "mongo" is taken on line 2`},
 		{"no name", "    name: Mongotel\n", "", "tenants.yaml:2: name: is missing"},
 		{"a name over two lines", "    name: Mongotel", `    name: "Mongo\r\nBcc: x"`, "tenants.yaml:3: name: has a control"},
 		{"a long name", "    name: Mongotel", "    name: " + strings.Repeat("m", 201), "tenants.yaml:3: name: has more than 200 characters"},
 
 		{"no hosts", "    hosts: [mongo.billcenter.net, Bills.Mongotel.Com.]\n", "", "tenants.yaml:2: hosts: is missing"},
-		{"a host of two tenants", "[acme.localhost,", "[acme.localhost, MONGO.billcenter.net.,", `tenants.yaml:28: hosts: "MONGO.billcenter.net." belongs to "mongo" on line 4`},
+		{"a host of two tenants", "[acme.localhost,", "[acme.localhost, MONGO.billcenter.net.,", `tenants.yaml:29: hosts: "MONGO.billcenter.net." belongs to "mongo" on line 4`},
 		{"a host twice", "Bills.Mongotel.Com.]", "mongo.billcenter.NET]", `tenants.yaml:4: hosts: "mongo.billcenter.NET" belongs to "mongo" on line 4`},
-		{"an IP address in two spellings", `"[::1]"]`, `"[::1]", "0:0::1"]`, `tenants.yaml:28: hosts: "0:0::1" belongs to "acme-2" on line 28`},
+		{"an IP address in two spellings", `"[::1]"]`, `"[::1]", "0:0::1"]`, `tenants.yaml:29: hosts: "0:0::1" belongs to "acme-2" on line 29`},
 		{"a host with a port", "Bills.Mongotel.Com.]", "bills.mongotel.com:443]", `tenants.yaml:4: hosts: "bills.mongotel.com:443" is no host`},
-		{"an IPv6 host with a port", `"[::1]"]`, `"[::1]:80"]`, `tenants.yaml:28: hosts: "[::1]:80" is no host`},
+		{"an IPv6 host with a port", `"[::1]"]`, `"[::1]:80"]`, `tenants.yaml:29: hosts: "[::1]:80" is no host`},
 		{"a URL for a host", "Bills.Mongotel.Com.]", "https://bills.mongotel.com]", "tenants.yaml:4: hosts: "},
 		{"a wildcard", "Bills.Mongotel.Com.]", `"*.mongotel.com"]`, "tenants.yaml:4: hosts: "},
 		{"a host in another script", "Bills.Mongotel.Com.]", "büro.example]", "tenants.yaml:4: hosts: "},
@@ -135,11 +149,11 @@ func TestAMistakeNamesItsLineKeyAndRemedy(t *testing.T) {
 		{"a base URL over plain HTTP", "https://Mongo.billcenter.net", "http://mongo.billcenter.net", "tenants.yaml:5: baseURL: is http"},
 		{"a base URL of another scheme", "https://Mongo.billcenter.net", "ftp://mongo.billcenter.net", `tenants.yaml:5: baseURL: has the scheme "ftp"`},
 		{"a base URL on another's host", "https://Mongo.billcenter.net", "https://acme.localhost", `tenants.yaml:5: baseURL: its host "acme.localhost" is not one of this tenant's hosts`},
-		{"a base URL with half a port", "http://acme.localhost:8080", `"http://acme.localhost:"`, "tenants.yaml:29: baseURL: has no port"},
-		{"a base URL with port 0", "http://acme.localhost:8080", "http://acme.localhost:0", "tenants.yaml:29: baseURL: has no port"},
-		{"a base URL with port 70000", "http://acme.localhost:8080", "http://acme.localhost:70000", "tenants.yaml:29: baseURL: has no port"},
+		{"a base URL with half a port", "http://acme.localhost:8080", `"http://acme.localhost:"`, "tenants.yaml:30: baseURL: has no port"},
+		{"a base URL with port 0", "http://acme.localhost:8080", "http://acme.localhost:0", "tenants.yaml:30: baseURL: has no port"},
+		{"a base URL with port 70000", "http://acme.localhost:8080", "http://acme.localhost:70000", "tenants.yaml:30: baseURL: has no port"},
 
-		{"no support", `    support: {phones: ["555 0100", "555 0101"], email: help@acme.example, hours: always}` + "\n", "", "tenants.yaml:26: support.email: is missing"},
+		{"no support", `    support: {phones: ["555 0100", "555 0101"], email: help@acme.example, hours: always}` + "\n", "", "tenants.yaml:27: support.email: is missing"},
 		{"no phone", `      phones: ["(718) 942-9990"]` + "\n", "", "tenants.yaml:2: support.phones: is missing"},
 		{"an empty phone", `["(718) 942-9990"]`, `[""]`, "tenants.yaml:7: support.phones: is missing"},
 		{"a short dial with a letter", "shortDial: 611", "shortDial: call 611", "tenants.yaml:8: support.shortDial: "},
@@ -149,31 +163,35 @@ func TestAMistakeNamesItsLineKeyAndRemedy(t *testing.T) {
 		{"no support hours", "      hours: Monday to Friday\n", "", "tenants.yaml:2: support.hours: is missing"},
 
 		{"no sender's name", "      fromName: Mongotel Bill Center\n", "", "tenants.yaml:2: mail.fromName: is missing"},
-		{"a sender's name with a line break", "fromName: Mongotel Bill Center", `fromName: "Mongotel\r\nBcc: x@y.example"`, "tenants.yaml:13: mail.fromName: has a control"},
+		{"a sender's name with a line break", "fromName: Mongotel Bill Center", `fromName: "Mongotel\r\nBcc: x@y.example"`, "tenants.yaml:14: mail.fromName: has a control"},
 		{"no sender's address", "      fromAddress: billcenter@mongotel.com\n", "", "tenants.yaml:2: mail.fromAddress: is missing"},
-		{"a sender's address with a name", "fromAddress: billcenter@mongotel.com", "fromAddress: Mongotel <billcenter@mongotel.com>", "tenants.yaml:14: mail.fromAddress: "},
+		{"a sender's address with a name", "fromAddress: billcenter@mongotel.com", "fromAddress: Mongotel <billcenter@mongotel.com>", "tenants.yaml:15: mail.fromAddress: "},
 
 		{"no color", `      primary: "#0F4C81"` + "\n", "", "tenants.yaml:2: brand.primary: is missing"},
 		{"a color without quotes", `primary: "#0F4C81"`, "primary: #0F4C81", "tenants.yaml:2: brand.primary: is missing; give a color in quotes"},
-		{"a color's name", `primary: "#0F4C81"`, "primary: navy", `tenants.yaml:16: brand.primary: "navy" is no color`},
-		{"a color that white text is lost on", `primary: "#0F4C81"`, `primary: "#ff9900"`, "tenants.yaml:16: brand.primary: #ff9900 has a contrast of 2.14:1 with white and needs 4.5:1"},
-		{"a color that is just too light", `primary: "#0F4C81"`, `primary: "#777777"`, "tenants.yaml:16: brand.primary: #777777 has a contrast of 4.47:1 with white"},
-		{"text that is lost on the color", `onPrimary: "#fff"`, `onPrimary: "#777"`, "tenants.yaml:17: brand.onPrimary: #777777 has a contrast of 1.97:1 with primary"},
+		{"a color's name", `primary: "#0F4C81"`, "primary: navy", `tenants.yaml:17: brand.primary: "navy" is no color`},
+		{"a color that white text is lost on", `primary: "#0F4C81"`, `primary: "#ff9900"`, "tenants.yaml:17: brand.primary: #ff9900 has a contrast of 2.14:1 with white and needs 4.5:1"},
+		{"a color that is just too light", `primary: "#0F4C81"`, `primary: "#777777"`, "tenants.yaml:17: brand.primary: #777777 has a contrast of 4.47:1 with white"},
+		{"text that is lost on the color", `onPrimary: "#fff"`, `onPrimary: "#777"`, "tenants.yaml:18: brand.onPrimary: #777777 has a contrast of 1.97:1 with primary"},
 
 		{"no time zone", "    timeZone: America/New_York\n", "", "tenants.yaml:2: timeZone: is missing"},
-		{"this machine's time zone", "America/New_York", "Local", `tenants.yaml:18: timeZone: "Local" is no IANA time zone`},
-		{"an unknown time zone", "America/New_York", "America/Newark", `tenants.yaml:18: timeZone: "America/Newark" is no IANA time zone`},
-		{"a path for a time zone", "America/New_York", "../etc/localtime", "tenants.yaml:18: timeZone: "},
-		{"an unknown locale", "locale: en-us", "locale: english please", `tenants.yaml:19: locale: "english please" is no language tag`},
+		{"this machine's time zone", "America/New_York", "Local", `tenants.yaml:19: timeZone: "Local" is no IANA time zone`},
+		{"an unknown time zone", "America/New_York", "America/Newark", `tenants.yaml:19: timeZone: "America/Newark" is no IANA time zone`},
+		{"a path for a time zone", "America/New_York", "../etc/localtime", "tenants.yaml:19: timeZone: "},
+		{"an unknown locale", "[en-us, es-us]", "[en-us, es-us, spanish please]", `tenants.yaml:20: locales: "spanish please" is no language tag`},
+		{"a language that no page is in", "[en-us, es-us]", "[en-us, es-us, fr-ca]", `tenants.yaml:20: locales: "fr-ca" is a language without pages and mails yet`},
+		{"a locale twice", "[en-us, es-us]", "[en-us, es-us, ES-US]", `tenants.yaml:20: locales: "ES-US" is listed twice`},
+		{"hours missing in a language", "      hoursIn: {es: de lunes a viernes}\n", "", "tenants.yaml:2: support.hoursIn.es: is missing"},
+		{"hours in a language too many", "[en-us, es-us]", "[en-us]", "tenants.yaml:12: support.hoursIn.es: is of no language in locales"},
 
-		{"a flag that is neither", "leadingZerosOptional: true", "leadingZerosOptional: maybe", "tenants.yaml:21: policy.leadingZerosOptional: "},
-		{"a life without a unit", "codeLife: 60d", "codeLife: 60", `tenants.yaml:22: policy.codeLife: "60" is no duration; give hours or days`},
-		{"a negative life", "codeLife: 60d", "codeLife: -60h", `tenants.yaml:22: policy.codeLife: "-60h" is out of range; give 1d to 366d`},
-		{"half a day", "codeLife: 60d", "codeLife: 60.5d", "tenants.yaml:22: policy.codeLife: "},
-		{"a grace of years", "codeGrace: 0d", "codeGrace: 5000d", "tenants.yaml:23: policy.codeGrace: "},
-		{"a window of minutes", "activationWindow: 48h", "activationWindow: 5m", `tenants.yaml:24: policy.activationWindow: "5m" is out of range; give 1h to 30d`},
-		{"a short password", "passwordMin: 12", "passwordMin: 7", `tenants.yaml:25: policy.passwordMin: "7" must be a number from 8 to 64`},
-		{"a password of so many words", "passwordMin: 12", "passwordMin: twelve", "tenants.yaml:25: policy.passwordMin: "},
+		{"a flag that is neither", "leadingZerosOptional: true", "leadingZerosOptional: maybe", "tenants.yaml:22: policy.leadingZerosOptional: "},
+		{"a life without a unit", "codeLife: 60d", "codeLife: 60", `tenants.yaml:23: policy.codeLife: "60" is no duration; give hours or days`},
+		{"a negative life", "codeLife: 60d", "codeLife: -60h", `tenants.yaml:23: policy.codeLife: "-60h" is out of range; give 1d to 366d`},
+		{"half a day", "codeLife: 60d", "codeLife: 60.5d", "tenants.yaml:23: policy.codeLife: "},
+		{"a grace of years", "codeGrace: 0d", "codeGrace: 5000d", "tenants.yaml:24: policy.codeGrace: "},
+		{"a window of minutes", "activationWindow: 48h", "activationWindow: 5m", `tenants.yaml:25: policy.activationWindow: "5m" is out of range; give 1h to 30d`},
+		{"a short password", "passwordMin: 12", "passwordMin: 7", `tenants.yaml:26: policy.passwordMin: "7" must be a number from 8 to 64`},
+		{"a password of so many words", "passwordMin: 12", "passwordMin: twelve", "tenants.yaml:26: policy.passwordMin: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			content := strings.Replace(sane, tt.old, tt.new, 1)
@@ -197,7 +215,7 @@ func TestAMistakeNamesItsLineKeyAndRemedy(t *testing.T) {
 }
 
 func TestEveryMistakeIsToldAtOnce(t *testing.T) {
-	content := strings.NewReplacer("passwordMin: 12", "passwordMin: 1", "  - id: mongo", "  - id: MONGO", "locale: en-us", "locale: '?'").Replace(sane)
+	content := strings.NewReplacer("passwordMin: 12", "passwordMin: 1", "  - id: mongo", "  - id: MONGO", "[en-us, es-us]", "[en-us, es-us, '?']").Replace(sane)
 	_, err := tenants.Parse("tenants.yaml", []byte(content))
 	if err == nil {
 		t.Fatal("accepted")
@@ -206,7 +224,7 @@ func TestEveryMistakeIsToldAtOnce(t *testing.T) {
 	if len(lines) != 3 {
 		t.Fatalf("error = %v", err)
 	}
-	for i, place := range []string{"tenants.yaml:2: id:", "tenants.yaml:19: locale:", "tenants.yaml:25: policy.passwordMin:"} {
+	for i, place := range []string{"tenants.yaml:2: id:", "tenants.yaml:20: locales:", "tenants.yaml:26: policy.passwordMin:"} {
 		if !strings.HasPrefix(lines[i], place) {
 			t.Errorf("line %d = %s, want %s", i+1, lines[i], place)
 		}
@@ -319,7 +337,7 @@ func TestMongotel(t *testing.T) {
 			t.Fatalf("mongo = %+v", mongo)
 		}
 		want := tenants.Support{
-			Phones: []string{"(718) 942-9990"}, ShortDial: "611", Email: "helpdesk@mongotel.com", InfoEmail: "info@mongotel.com", Hours: mongo.Support.Hours,
+			Phones: []string{"(718) 942-9990"}, ShortDial: "611", Email: "helpdesk@mongotel.com", InfoEmail: "info@mongotel.com", Hours: mongo.Support.Hours, HoursIn: mongo.Support.HoursIn,
 		}
 		if diff := cmp.Diff(want, mongo.Support); diff != "" {
 			t.Errorf("support (-want +got):\n%s", diff)
