@@ -94,7 +94,7 @@ func (t *tx) turn(ctx context.Context) (turn, error) {
 	return next, nil
 }
 
-// keepFacts adds what is new, and says which of it was, by unit.
+// keepFacts adds what is new, and says which of it was, by unit. A unit that lost a fact is among them.
 func (t *tx) keepFacts(ctx context.Context, facts []received) (map[journey.Unit][]string, error) {
 	n := len(facts)
 	c := struct {
@@ -120,7 +120,10 @@ func (t *tx) keepFacts(ctx context.Context, facts []received) (map[journey.Unit]
 		c.ages, c.streams = append(c.ages, age), append(c.streams, f.streamSequence)
 		byID[f.ID] = f.Unit
 	}
+	// One statement, so one moment: before is what the facts said until now. One that is replaced may leave another account.
 	rows, err := t.QueryContext(ctx, `
+		WITH before AS (SELECT identity, account_ref FROM funnel_facts WHERE identity = ANY ($1::uuid[])),
+		kept AS (
 		INSERT INTO funnel_facts AS f (identity, tenant, account_ref, enrollment, fact, automated, sequence, occurred_at, occurred_ns,
 			reason, locale, invoice_month, code_age_days, mail_domain_class, stream_sequence)
 		SELECT identity, tenant, account_ref, NULLIF(enrollment, '')::uuid, fact, automated, sequence, occurred_at::timestamptz, occurred_ns,
@@ -134,7 +137,8 @@ func (t *tx) keepFacts(ctx context.Context, facts []received) (map[journey.Unit]
 			reason = excluded.reason, locale = excluded.locale, invoice_month = excluded.invoice_month, code_age_days = excluded.code_age_days,
 			mail_domain_class = excluded.mail_domain_class, stream_sequence = excluded.stream_sequence
 		WHERE excluded.stream_sequence < f.stream_sequence
-		RETURNING identity`,
+		RETURNING identity)
+		SELECT identity, coalesce(before.account_ref, '') FROM kept LEFT JOIN before USING (identity)`,
 		pq.Array(c.identities), pq.Array(c.tenants), pq.Array(c.accounts), pq.Array(c.enrollments), pq.Array(c.names), pq.Array(c.automated),
 		pq.Array(c.sequences), pq.Array(c.at), pq.Array(c.ns), pq.Array(c.reasons), pq.Array(c.locales), pq.Array(c.months), pq.Array(c.ages),
 		pq.Array(c.classes), pq.Array(c.streams))
@@ -144,12 +148,15 @@ func (t *tx) keepFacts(ctx context.Context, facts []received) (map[journey.Unit]
 	defer rows.Close()
 	units := map[journey.Unit][]string{}
 	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
+		var id, before string
+		if err := rows.Scan(&id, &before); err != nil {
 			return nil, fmt.Errorf("keep facts: %w", err)
 		}
 		u := byID[id]
 		units[u] = append(units[u], id)
+		if left := (journey.Unit{Tenant: u.Tenant, Account: before}); before != "" && units[left] == nil {
+			units[left] = []string{}
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("keep facts: %w", err)
@@ -199,10 +206,11 @@ func (r factRow) told() journey.Told {
 	}
 }
 
-// histories reads everything about the units.
+// histories reads everything about the units; of one that lost its only fact that is nothing.
 func (t *tx) histories(ctx context.Context, units map[journey.Unit][]string) ([]history, error) {
-	tenants, accounts := make([]string, 0, len(units)), make([]string, 0, len(units))
+	tenants, accounts, without := make([]string, 0, len(units)), make([]string, 0, len(units)), map[journey.Unit]bool{}
 	for u := range units {
+		without[u] = true
 		tenants, accounts = append(tenants, u.Tenant), append(accounts, u.Account)
 	}
 	var rows []factRow
@@ -212,7 +220,14 @@ func (t *tx) histories(ctx context.Context, units map[journey.Unit][]string) ([]
 		ORDER BY tenant, account_ref`, pq.Array(tenants), pq.Array(accounts)); err != nil {
 		return nil, fmt.Errorf("read histories: %w", err)
 	}
-	return gathered(rows), nil
+	all := gathered(rows)
+	for _, h := range all {
+		delete(without, h.Unit)
+	}
+	for u := range without {
+		all = append(all, history{Unit: u})
+	}
+	return all, nil
 }
 
 // gathered puts rows that follow each other and are about one unit together.
@@ -240,7 +255,11 @@ func (t *tx) keepJourneys(ctx context.Context, batch int64, histories []history)
 	for i, h := range histories {
 		j := journey.Of(h.Unit, h.told)
 		row := append([]string{j.Tenant, j.Account}, arraysOf(j)...)
-		row = append(row, instant(j.Facts[0].At))
+		first := int64(0)
+		if len(j.Facts) > 0 {
+			first = j.Facts[0].At
+		}
+		row = append(row, instant(first))
 		for _, at := range j.Way() {
 			row = append(row, instant(at))
 		}
@@ -279,7 +298,7 @@ func (t *tx) keepJourneys(ctx context.Context, batch int64, histories []history)
 func arraysOf(j journey.Journey) []string {
 	var kinds, at, enrollments, reasons, property strings.Builder
 	places := map[*journey.Properties]int{}
-	var properties []*journey.Properties
+	properties := []*journey.Properties{}
 	for i, f := range j.Facts {
 		if places[f.Properties] == 0 {
 			properties = append(properties, f.Properties)
@@ -287,7 +306,7 @@ func arraysOf(j journey.Journey) []string {
 		}
 		separator := ","
 		if i == 0 {
-			separator = "{"
+			separator = ""
 		}
 		for _, e := range []struct {
 			into  *strings.Builder
@@ -306,7 +325,7 @@ func arraysOf(j journey.Journey) []string {
 	}
 	all := make([]string, 0, 6)
 	for _, b := range []*strings.Builder{&kinds, &at, &enrollments, &reasons, &property} {
-		all = append(all, b.String()+"}")
+		all = append(all, "{"+b.String()+"}")
 	}
 	return append(all, string(text))
 }

@@ -230,6 +230,15 @@ func TestOfTwoFactsWithOneIdentityTheEarlierInTheStreamCounts(t *testing.T) {
 			if got := s.dump(`SELECT fact, stream_sequence FROM analytics.facts`); got != "[\n \"{\\\"fact\\\": \\\"Invited\\\", \\\"stream_sequence\\\": 10}\"\n]" {
 				t.Error(got)
 			}
+			// Nothing of the other is left, and whoever follows the revisions is told so.
+			if got := s.dump(`SELECT account_ref, facts FROM analytics.journeys`); got != "[\n \"{\\\"facts\\\": 1, \\\"account_ref\\\": \\\"ref-of-a\\\"}\"\n]" {
+				t.Error(got)
+			}
+			before := s.digest()
+			ok(t, s.RebuildFunnel(t.Context(), stream(both)))
+			if s.digest() != before {
+				t.Error("a rebuild changed the journeys")
+			}
 		})
 	}
 	t.Run("in one batch", func(t *testing.T) {
