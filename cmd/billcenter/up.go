@@ -80,7 +80,11 @@ func (c *upCommand) Run(in *invocation) (err error) {
 	worked := make(chan error, 1)
 	inner := *in
 	inner.Context = ctx
-	go func() { worked <- m.work(&inner, upRoles, opsListener) }()
+	go func() {
+		err := m.work(&inner, upRoles, opsListener)
+		cancel(err) // nobody is told of samples that no role will handle
+		worked <- err
+	}()
 	if err := c.tell(&inner, m, addresses); err != nil && in.Err() == nil {
 		cancel(err)
 		return errors.Join(err, <-worked)
