@@ -25,6 +25,7 @@ type commands struct {
 	Publish     publishCommand     `cmd:"" help:"Publish billing's events from a file (NDJSON or CSV)."`
 	Events      eventsCommand      `cmd:"" help:"The events of the contract: list, sample, validate."`
 	Funnel      funnelCommand      `cmd:"" help:"The report: where customers drop off, and why."`
+	Simulate    simulateCommand    `cmd:"" help:"Customers who sign up, err, leave and come back on the real pages, and what the funnel must say about them."`
 	Account     accountCommand     `cmd:"" help:"The timeline of an account, and why its customer cannot enroll."`
 	Deadletters deadlettersCommand `cmd:"" help:"Messages that could not be handled: list, show, replay, drop."`
 	Doctor      doctorCommand      `cmd:"" help:"Check configuration, database, broker, SMTP and clock."`
