@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,8 @@ import (
 // noon is hour 0 of the tables: a Wednesday in New York.
 var noon = time.Date(2026, 6, 3, 16, 0, 0, 0, time.UTC)
 
-// tell reads a history: "Invited 0h, Registered 1h a" is an Invited at hour 0 and a Registered of enrollment a an hour later.
+// tell reads a history: "Invited 0h, Registered 1h a" is an Invited at hour 0 and a Registered of enrollment a an hour later;
+// a number behind the enrollment is the sequence.
 func tell(t *testing.T, history string) []journey.Told {
 	t.Helper()
 	var told []journey.Told
@@ -31,6 +33,11 @@ func tell(t *testing.T, history string) []journey.Told {
 		f := journey.Told{ID: fmt.Sprintf("%02d", i), At: noon.Add(after).UnixNano(), Kind: kind}
 		if len(words) > 2 {
 			f.Enrollment = words[2]
+		}
+		if len(words) > 3 {
+			if f.Sequence, err = strconv.ParseInt(words[3], 10, 64); err != nil {
+				t.Fatal(err)
+			}
 		}
 		told = append(told, f)
 	}
@@ -66,6 +73,8 @@ func TestTheDefinitions(t *testing.T) {
 		{"a conversion before from does not block", "Invited 0h, Registered 1h, Invited 3h", query{From: later(2), Steps: 2}, []int{1, 0}},
 		{"a date begins at the tenant's midnight", "Invited 12h", query{From: "2026-06-04", Steps: 2}, []int{1, 0}},
 		{"a date ends at the tenant's midnight", "Invited 12h", query{To: "2026-06-04", Steps: 2}, []int{0, 0}},
+		{"a date without a midnight begins at one", "Invited 2267h30m", query{From: "2026-09-06", Zone: "America/Santiago", Steps: 2}, []int{0, 0}},
+		{"and not later", "Invited 2268h", query{From: "2026-09-06", Zone: "America/Santiago", Steps: 2}, []int{1, 0}},
 		{"a zone of the query goes before the tenant's", "Invited 8h", query{From: "2026-06-04", Zone: "UTC", Steps: 2}, []int{1, 0}},
 
 		{"the window's exact end is inside", "Invited 0h, Registered 48h", query{Steps: 2}, []int{1, 1}},
@@ -79,7 +88,7 @@ func TestTheDefinitions(t *testing.T) {
 		{"sequential: too early is ignored, and later counts", "Registered -1h, Invited 0h, Registered 1h", query{Steps: 2}, []int{1, 1}},
 		{"sequential: too early only does not count", "Registered -1h, Invited 0h", query{Steps: 2}, []int{1, 0}},
 		{"sequential: a step repeated after a late one counts", "Invited 0h, ActivationMailed 1h, Registered 2h, ActivationMailed 3h", query{Steps: 3}, []int{1, 1, 1}},
-		{"equal instants count in either order", "Registered 0h, ActivationMailed 0h, Invited 0h", query{Steps: 3}, []int{1, 1, 1}},
+		{"equal instants count in either order", "Registered 0h a 1, ActivationMailed 0h a 0, Invited 0h b 2", query{Steps: 3}, []int{1, 1, 1}},
 		{"there is no grace for a nanosecond", "Registered -1ns, Invited 0h", query{Steps: 2}, []int{1, 0}},
 
 		{"strict: one step after the other", "Invited 0h, Registered 1h, ActivationMailed 2h", query{Order: funnel.Strict, Steps: 3}, []int{1, 1, 1}},
@@ -117,7 +126,7 @@ func TestTheDefinitions(t *testing.T) {
 		{"an attempt's steps belong to one enrollment", "Invited 0h, Registered 1h a, ActivationMailed 2h b", query{Steps: 3}, []int{1, 1, 0}},
 		{"the enrollment that gets furthest counts", "Invited 0h, Registered 1h a, Registered 2h b, ActivationMailed 3h b", query{Steps: 3}, []int{1, 1, 1}},
 		{"facts without an enrollment belong to all", "Invited 0h, Registered 1h, ActivationMailed 2h a", query{Steps: 3}, []int{1, 1, 1}},
-		{"an Invited that names an enrollment does too", "Invited 0h a, Registered 1h b", query{Steps: 2}, []int{1, 1}},
+		{"an Invited that names an enrollment does too", "Invited 0h a, Registered 1h a, Invited 2h b, ActivationMailed 3h a", query{Order: funnel.Strict, Steps: 3}, []int{1, 1, 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := history{query: tt.query, units: []unit{{journey.Unit{Tenant: "mongo", Account: "account"}, tell(t, tt.history)}}}
@@ -246,6 +255,38 @@ func TestTheTrendShowsPeriodsWithoutEntriesAndWhatIsFinal(t *testing.T) {
 			t.Errorf("revision %d, want 2", got)
 		}
 	})
+}
+
+func TestATrendLosesNoEntryAtABoundThatIsATime(t *testing.T) {
+	q := as(0)
+	q.Trend = funnel.Daily
+	for _, bounds := range [][2]string{{"2026-06-05T02:00:00Z", ""}, {"", "2026-06-04T22:00:00Z"}} { // of all tenants: in no zone of theirs
+		q.From, q.To = bounds[0], bounds[1]
+		h := history{query: q, units: []unit{
+			{journey.Unit{Tenant: "mongo", Account: "account"}, tell(t, "Invited 35h")}, // June 4 in New York, and 5 by UTC
+			{journey.Unit{Tenant: "tokyo", Account: "account"}, tell(t, "Invited 29h")}, // June 5 in Tokyo, and 4 by UTC
+		}}
+		r := count(t, h)
+		entered := 0
+		for _, p := range r.Trend {
+			entered += p.Entered
+		}
+		if entered != 1 || r.Overall.Entered != 1 {
+			t.Errorf("from %q to %q: %d in the trend, %d entered", q.From, q.To, entered, r.Overall.Entered)
+		}
+	}
+}
+
+func TestLateFactsAboutEntriesOutsideTheRangeDoNotRestateIt(t *testing.T) {
+	h := history{query: as(0)}
+	h.query.Trend, h.query.From, h.query.To = funnel.Daily, later(0), later(2)
+	h.units = []unit{{journey.Unit{Tenant: "mongo", Account: "account"}, tell(t, "Invited 1h")}}
+	for i, hour := range []time.Duration{-1, 0, 2} {
+		h.restated = append(h.restated, journey.Restatement{Tenant: "mongo", Entered: noon.Add(hour * time.Hour), Watermark: noon.Add(week), Batch: int64(i)})
+	}
+	if got := count(t, h).Trend; len(got) != 1 || got[0].Revision != 1 {
+		t.Errorf("%+v, want one point with revision 1", got)
+	}
 }
 
 func TestPeriodsAreOfTheZone(t *testing.T) {
