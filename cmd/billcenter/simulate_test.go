@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/mongotel/billcenter/consumers/funnel"
 	"github.com/mongotel/billcenter/consumers/funnel/simulation"
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/events/bus"
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
@@ -33,6 +37,69 @@ func TestTheFunnelSaysTheTruthAboutSimulatedCustomers(t *testing.T) {
 		report := decode[funnel.Report](t, up.command(t, 0, strings.Fields(strings.TrimPrefix(r.Command, "billcenter "))...))
 		if diff := cmp.Diff(r.Steps, simulation.Of(report)); diff != "" {
 			t.Errorf("seed %s: %s (-truth +report):\n%s", seed, r.Command, diff)
+		}
+	}
+}
+
+// The ways that take weeks, as facts of a foreign program: shuffled, each told twice, and a tenth of them after the others were
+// counted.
+func TestTheFunnelSaysTheTruthAboutFactsInAnyOrder(t *testing.T) {
+	t.Parallel()
+	up := start(t, "--no-demo")
+	services := services{NatsURL: up.NATS, PortalURL: up.Portal}
+	b, err := services.broker(t.Context(), "test", false, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	tell := func(facts []bus.Outgoing) {
+		t.Helper()
+		for some := range slices.Chunk(facts, 200) {
+			if err := b.Publish(t.Context(), some...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := readUpToHere(t.Context(), b, bus.StreamEnrollment, bus.ConsumerFunnel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var customers []simulation.Customer
+	for seed := range uint64(3) {
+		h, err := simulation.Facts(seed, 300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		customers = append(customers, h.Customers...)
+		said := func() []simulation.Step {
+			return simulation.Of(decode[funnel.Report](t, up.command(t, 0, "funnel", "--tenant", simulation.Tenant, "--as-of", h.AsOf.Format(time.RFC3339Nano), "--json")))
+		}
+		var onTime, late []bus.Outgoing
+		r := rand.New(rand.NewPCG(seed, 0))
+		for _, i := range r.Perm(len(h.Facts)) {
+			e := h.Facts[i]
+			encoded, err := events.Encode(e.Tenant, e.Envelope, e.Message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := &onTime
+			if i%10 == 0 {
+				to = &late
+			}
+			for _, copy := range []string{"", "#again"} { // under another id for the broker, which drops what it knows
+				*to = append(*to, bus.Outgoing{Subject: encoded.Subject, ID: encoded.MsgID + copy, Header: encoded.Header, Data: encoded.Body})
+			}
+		}
+		for _, part := range [][]bus.Outgoing{onTime, late} {
+			r.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+		}
+		truth := simulation.Truth(customers, funnel.DefaultWindow, h.AsOf)
+		tell(onTime)
+		if cmp.Equal(truth, said()) {
+			t.Error("a tenth of the facts makes no difference")
+		}
+		tell(late)
+		if diff := cmp.Diff(truth, said()); diff != "" {
+			t.Errorf("seed %d (-truth +report):\n%s", seed, diff)
 		}
 	}
 }
