@@ -62,6 +62,23 @@ func TestARebuildGivesEqualRows(t *testing.T) {
 	}
 }
 
+// An account's facts may lie on two pages of what is read at a time.
+func TestARebuildReadsMoreFactsThanItHoldsAtOnce(t *testing.T) {
+	s := stage(t)
+	facts := customers(t, 2800)
+	if len(facts) < 20_000 {
+		t.Fatalf("%d facts", len(facts))
+	}
+	for batch := range slices.Chunk(facts, 1000) {
+		s.takesFacts(batch...)
+	}
+	digest := s.digest()
+	ok(t, s.RebuildFunnel(t.Context(), stream(facts[len(facts)-10:])))
+	if s.digest() != digest {
+		t.Error("the journeys differ")
+	}
+}
+
 func TestARebuildForgetsWhatTheStreamNoLongerHolds(t *testing.T) {
 	s := stage(t)
 	facts := customers(t, 30)

@@ -46,6 +46,8 @@ func TestALateFactRestatesTheEntriesThatItMayHaveChanged(t *testing.T) {
 			[]events.Message{events.Locked{Fact: about("a", "", hour(6))}}, []float64{0}},
 		{"an earlier invitation takes the place of a later one", []events.Message{events.Invited{Fact: about("a", "", hour(8))}},
 			[]events.Message{events.Invited{Fact: about("a", "", hour(2))}}, []float64{2, 8}},
+		{"an invitation between two may take the place of the later one", []events.Message{events.Invited{Fact: about("a", "", 0)}, events.Invited{Fact: about("a", "", hour(8))}},
+			[]events.Message{events.Invited{Fact: about("a", "", hour(2))}}, []float64{0, 2, 8}},
 		{"without an entry before it the fact stands for one", []events.Message{events.Activated{Fact: about("a", id, hour(4))}},
 			[]events.Message{events.Registered{Fact: about("a", id, hour(3))}}, []float64{3, 4}},
 		{"another account's entries are its own", []events.Message{events.Invited{Fact: about("b", "", 0)}},
