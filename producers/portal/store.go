@@ -33,10 +33,31 @@ type Store interface {
 	AttemptLogIn(ctx context.Context, tenant, usernameKey string, source netip.Addr) (enrollment.Credential, error)
 	// SignIn forgets the tries after the right password.
 	SignIn(ctx context.Context, tenant string, user int64, source netip.Addr) error
-	// Account is what a signed-in customer sees; ErrUnknown when the user is gone.
-	Account(ctx context.Context, tenant string, user int64) (enrollment.Account, error)
+	// Customer is who is signed in and which accounts they may see, none when access to all has ended; ErrUnknown when the
+	// user is gone. What Invoices and Payments tell is of those accounts alone.
+	Customer(ctx context.Context, tenant string, user int64) (enrollment.Customer, error)
+	Invoices(ctx context.Context, tenant string, user int64) ([]enrollment.Invoice, error)
+	Payments(ctx context.Context, tenant string, user int64) ([]enrollment.Payment, error)
 	// ViewInvoices records that an invoice was seen.
 	ViewInvoices(ctx context.Context, tenant string, user int64) error
+
+	// AddAccount gives a signed-in user one more account by its number and code; refuses like Register.
+	AddAccount(ctx context.Context, user int64, a enrollment.Application) error
+
+	// AskForCode and AskForReset give the same answer whether there is somebody by that name or not; both refuse
+	// TooManyTries to a source that asks by the dozen.
+	AskForCode(ctx context.Context, tenant, accountNumber string, source netip.Addr) error
+	AskForReset(ctx context.Context, f enrollment.Forgotten) error
+	// OpenReset changes nothing; ResetPassword consumes the link and ends all sessions. Both refuse LinkExpired,
+	// LinkSuperseded (the password was set in another way meanwhile), LinkUsed, LinkDamaged.
+	OpenReset(ctx context.Context, tenant string, link enrollment.Signed) (enrollment.Recovery, error)
+	ResetPassword(ctx context.Context, tenant string, link enrollment.Signed, passwordHash string, source netip.Addr) (username string, err error)
+
+	// Security is what the page about the log-in shows. ChangePassword takes back the try that AttemptLogIn counted, and ends
+	// all sessions, as SignOutEverywhere does.
+	Security(ctx context.Context, tenant string, user int64) (enrollment.Security, error)
+	ChangePassword(ctx context.Context, tenant string, user int64, passwordHash string, source netip.Addr) error
+	SignOutEverywhere(ctx context.Context, tenant string, user int64, source netip.Addr) error
 
 	// Session, SaveSession and EndSession keep sessions under a hash of their token. A session that ended stays ended:
 	// saving it once more, which a request under way at log-out does, changes nothing.

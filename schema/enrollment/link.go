@@ -34,17 +34,21 @@ var linkEncoding = base64.RawURLEncoding.Strict()
 // Generation and lengths are 32 bits, big-endian. The address is in the form that ParseAddress returns.
 // testdata/activation-links.json has vectors for workers in other languages.
 func Mint(key []byte, tenant string, link Link, address Address) Secret {
+	return mint(linkPurpose, key, tenant, link, address)
+}
+
+func mint(purpose string, key []byte, tenant string, link Link, address Address) Secret {
 	token := make([]byte, 0, linkSize)
 	token = append(token, link.Enrollment[:]...)
 	token = binary.BigEndian.AppendUint32(token, link.Generation)
-	token = append(token, linkMAC(key, tenant, link, address)...)
+	token = append(token, linkMAC(purpose, key, tenant, link, address)...)
 	return Secret(linkEncoding.EncodeToString(token))
 }
 
-func linkMAC(key []byte, tenant string, link Link, address Address) []byte {
+func linkMAC(purpose string, key []byte, tenant string, link Link, address Address) []byte {
 	mac := hmac.New(sha256.New, key)
 	for _, part := range [...][]byte{
-		[]byte(linkPurpose),
+		[]byte(purpose),
 		[]byte(tenant),
 		link.Enrollment[:],
 		binary.BigEndian.AppendUint32(nil, link.Generation),
@@ -88,5 +92,9 @@ func ParseLink(token string) (Signed, error) {
 // Genuine reports whether the link was minted under key for this tenant and address, in a time that does not depend on
 // how much of it is right.
 func (s Signed) Genuine(key []byte, tenant string, address Address) bool {
-	return hmac.Equal(s.mac[:], linkMAC(key, tenant, s.Link, address))
+	return s.genuine(linkPurpose, key, tenant, address)
+}
+
+func (s Signed) genuine(purpose string, key []byte, tenant string, address Address) bool {
+	return hmac.Equal(s.mac[:], linkMAC(purpose, key, tenant, s.Link, address))
 }

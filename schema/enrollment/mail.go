@@ -6,12 +6,13 @@ import "time"
 type Purpose string
 
 const (
-	ActivationMail Purpose = "activation" // to the address typed, with the link
-	NoticeMail     Purpose = "notice"     // to the billing address of record: somebody enrolled
+	ActivationMail Purpose = "activation"     // to the address typed, with the link
+	NoticeMail     Purpose = "notice"         // to the billing address of record: somebody enrolled
+	ResetMail      Purpose = "password-reset" // to a user's address, with the username and a link
 )
 
 // Purposes lists every purpose; a CHECK repeats it.
-var Purposes = [...]Purpose{ActivationMail, NoticeMail}
+var Purposes = [...]Purpose{ActivationMail, NoticeMail, ResetMail}
 
 // MaxUncertainSends is how often a mail is sent at most while the provider's answer stays unknown: the same link under the
 // same Message-ID, so that the reader's mail program can fold the copies.
@@ -21,7 +22,7 @@ const MaxUncertainSends = 3
 // that is delivered again means the same mail.
 type Mail struct {
 	Tenant        string
-	Enrollment    ID
+	Enrollment    ID // of a ResetMail: the reset's
 	Purpose       Purpose
 	Generation    uint32
 	Number        uint32

@@ -28,6 +28,8 @@ type Policy struct {
 	CodeGrace            time.Duration // how long a superseded code is still taken, from the newer one's e-mail on
 	ActivationWindow     time.Duration // how long a link works, from the provider's acceptance of the mail
 	PasswordMin          int           // code points after NFC
+	ClosedGrace          time.Duration // how long users of a closed account still see it
+	SeveralUsers         bool          // a later code may enroll a further user of an account that has one
 }
 
 // DefaultPolicy returns the design's defaults; reference/domain.md section 5 has their sources.
@@ -37,6 +39,8 @@ func DefaultPolicy() Policy {
 		CodeGrace:        7 * 24 * time.Hour,
 		ActivationWindow: 72 * time.Hour,
 		PasswordMin:      15,
+		ClosedGrace:      60 * 24 * time.Hour,
+		SeveralUsers:     true,
 	}
 }
 
@@ -92,24 +96,4 @@ type Visit struct {
 type Credential struct {
 	User         int64  // 0: there is no such user; the hash is then a dummy of the same cost
 	PasswordHash string // PHC string
-}
-
-// Invoice is one bill as the portal shows it.
-type Invoice struct {
-	Number         string
-	EmailedAt      time.Time
-	IssuedOn       string // RFC 3339 full-date
-	DueOn          string // RFC 3339 full-date
-	Currency       string // ISO 4217
-	AmountDueMinor int64  // in the currency's minor unit
-	DocumentURL    string // empty: billing gave none
-}
-
-// Account is what a signed-in customer sees first.
-type Account struct {
-	Username      string // display form
-	Email         Address
-	AccountNumber string // as billing writes it
-	CompanyName   string
-	Invoices      []Invoice // newest first
 }

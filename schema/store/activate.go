@@ -57,9 +57,15 @@ func (t *tx) follow(ctx context.Context, tenant string, link enrollment.Signed) 
 	if err != nil {
 		return nil, nil, err
 	}
+	closed, err := t.closed(ctx, e.Account)
+	if err != nil {
+		return nil, nil, err
+	}
 	switch {
 	case e.State == enrollment.Activated:
 		return e, &enrollment.Refusal{Reason: enrollment.LinkUsed}, nil
+	case closed: // before what offers a new mail
+		return e, &enrollment.Refusal{Reason: enrollment.AccountClosed}, nil
 	case e.Generation != link.Generation: // before LinkExpired, which offers a new mail
 		return e, &enrollment.Refusal{Reason: enrollment.LinkSuperseded}, nil
 	case e.State.Final() || e.due(t.now):
@@ -121,9 +127,6 @@ func (s *Store) Activate(ctx context.Context, tenant string, link enrollment.Sig
 			tenant, e.ID, e.Username, e.UsernameKey, e.Email, passwordHash); err != nil {
 			return nil, fmt.Errorf("make the user of enrollment %s: %w", e.ID, err)
 		}
-		if _, err := t.ExecContext(ctx, `INSERT INTO memberships (user_id, account) VALUES ($1, $2)`, user, e.Account); err != nil {
-			return nil, fmt.Errorf("give user %d the account: %w", user, err)
-		}
 		if err := t.announce(tenant, e.ID.String(), events.Activated{Fact: fact}); err != nil {
 			return nil, err
 		}
@@ -131,10 +134,7 @@ func (s *Store) Activate(ctx context.Context, tenant string, link enrollment.Sig
 		if err != nil {
 			return nil, err
 		}
-		return nil, t.announce(tenant, e.ID.String(), events.EnrollmentNoticeRequested{
-			EnrollmentID: e.ID.String(), To: face.BillingEmail, CompanyName: face.CompanyName, AccountNumber: face.AccountNumber,
-			Locale: face.Locale, ActivatedAt: t.now.UTC(),
-		})
+		return nil, t.giveAccount(ctx, user, e, face)
 	})
 	return username, err
 }

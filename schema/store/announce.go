@@ -12,10 +12,16 @@ import (
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
-// publisher names who says a message, for its source: time says that something expired, customers say the rest.
+// publisher names who says a message, for its source: time says that something expired or that an account is closed,
+// customers say the rest.
 func publisher(m events.Message) string {
-	if _, ok := m.(events.Expired); ok {
+	switch m := m.(type) {
+	case events.Expired:
 		return "deadlines"
+	case events.Cancelled:
+		if m.Reason == string(enrollment.AccountClosed) {
+			return "deadlines"
+		}
 	}
 	return "portal"
 }

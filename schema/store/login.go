@@ -50,20 +50,31 @@ func (s *Store) SignIn(ctx context.Context, tenant string, user int64, source ne
 		if err != nil {
 			return fmt.Errorf("user %d: %w", user, err)
 		}
-		for _, g := range logInGates(source, key) {
-			statement, args := `DELETE FROM attempts WHERE tenant = $1 AND scope = $2 AND key = $3`, []any{tenant, g.scope, g.key}
-			if g.window > 0 { // a wait that only this try began is taken back with it
-				statement = `
-					UPDATE attempts SET wrong = greatest(wrong - 1, 0), level = greatest(level - (wrong >= $4)::int, 0), wait_until = NULL
-					WHERE tenant = $1 AND scope = $2 AND key = $3`
-				args = append(args, g.limit)
-			}
-			if _, err := t.ExecContext(ctx, statement, args...); err != nil {
-				return fmt.Errorf("forget tries at %s: %w", g.scope, err)
-			}
+		if err := t.takeBack(ctx, tenant, logInGates(source, key)); err != nil {
+			return err
+		}
+		if err := t.note(ctx, user, "signed-in", source); err != nil {
+			return err
 		}
 		return t.aboutUser(ctx, tenant, user, func(f events.Fact) events.Message { return events.SignedIn{Fact: f} })
 	})
+}
+
+// takeBack forgets what a source did on a username, and of what it did on the tenant the try that was right.
+func (t *tx) takeBack(ctx context.Context, tenant string, gates []gate) error {
+	for _, g := range gates {
+		statement, args := `DELETE FROM attempts WHERE tenant = $1 AND scope = $2 AND key = $3`, []any{tenant, g.scope, g.key}
+		if g.window > 0 { // a wait that only this try began is taken back with it
+			statement = `
+				UPDATE attempts SET wrong = greatest(wrong - 1, 0), level = greatest(level - (wrong >= $4)::int, 0), wait_until = NULL
+				WHERE tenant = $1 AND scope = $2 AND key = $3`
+			args = append(args, g.limit)
+		}
+		if _, err := t.ExecContext(ctx, statement, args...); err != nil {
+			return fmt.Errorf("forget tries at %s: %w", g.scope, err)
+		}
+	}
+	return nil
 }
 
 // ViewInvoices records that a user saw invoices.
@@ -96,65 +107,6 @@ func (t *tx) aboutUser(ctx context.Context, tenant string, user int64, message f
 		return err
 	}
 	return t.announce(tenant, id.String(), m)
-}
-
-// Account is what a signed-in user sees: the account and its invoices, newest first, each number once as it was e-mailed
-// last. The error is enrollment.ErrUnknown for a user of another tenant.
-func (s *Store) Account(ctx context.Context, tenant string, user int64) (enrollment.Account, error) {
-	var a enrollment.Account
-	err := s.transact(ctx, "show an account", func(t *tx) error {
-		var u struct {
-			Username string             `db:"username"`
-			Email    enrollment.Address `db:"email"`
-			Account  int64              `db:"account"`
-		}
-		err := t.GetContext(ctx, &u, `
-			SELECT u.username, u.email, m.account FROM users AS u JOIN memberships AS m ON m.user_id = u.id
-			WHERE u.id = $1 AND u.tenant = $2 ORDER BY m.since LIMIT 1`, user, tenant)
-		if noRows(err) {
-			return enrollment.ErrUnknown
-		}
-		if err != nil {
-			return fmt.Errorf("user %d: %w", user, err)
-		}
-		face, err := t.face(ctx, u.Account)
-		if err != nil {
-			return err
-		}
-		a = enrollment.Account{Username: u.Username, Email: u.Email, AccountNumber: face.AccountNumber, CompanyName: face.CompanyName}
-		a.Invoices, err = t.invoices(ctx, u.Account)
-		return err
-	})
-	return a, err
-}
-
-func (t *tx) invoices(ctx context.Context, account int64) ([]enrollment.Invoice, error) {
-	var rows []struct {
-		Number    string    `db:"invoice_number"`
-		EmailedAt time.Time `db:"emailed_at"`
-		IssuedOn  string    `db:"issued_on"`
-		DueOn     string    `db:"due_on"`
-		Currency  string    `db:"currency"`
-		Amount    int64     `db:"amount_due_minor"`
-		Document  string    `db:"document_url"`
-	}
-	if err := t.SelectContext(ctx, &rows, `
-		SELECT * FROM (
-			SELECT DISTINCT ON (m.invoice_number) m.invoice_number, m.emailed_at, coalesce(m.issued_on::text, '') AS issued_on,
-				coalesce(m.due_on::text, '') AS due_on, coalesce(m.currency, '') AS currency,
-				coalesce(m.amount_due_minor, 0) AS amount_due_minor, m.document_url
-			FROM invoice_emails AS m JOIN inbox AS i ON i.id = m.event
-			WHERE m.account = $1
-			ORDER BY m.invoice_number, m.emailed_at DESC, i.source DESC, i.event_id DESC) AS newest
-		ORDER BY emailed_at DESC, invoice_number DESC`, account); err != nil {
-		return nil, fmt.Errorf("invoices of account %d: %w", account, err)
-	}
-	invoices := make([]enrollment.Invoice, len(rows))
-	for i, r := range rows {
-		invoices[i] = enrollment.Invoice{Number: r.Number, EmailedAt: r.EmailedAt, IssuedOn: r.IssuedOn, DueOn: r.DueOn,
-			Currency: r.Currency, AmountDueMinor: r.Amount, DocumentURL: r.Document}
-	}
-	return invoices, nil
 }
 
 // Session returns what a session keeps, false when there is none by that token's hash or its time is over.

@@ -131,18 +131,26 @@ func TestAnAccountShowsItsInvoices(t *testing.T) {
 		})),
 		invoice("SOMEBODY-ELSE", "", daysAgo(0.1), numbered("I-9", 999)),
 	)
-	got, err := s.Account(t.Context(), mongo, user)
+	got, err := s.Invoices(t.Context(), mongo, user)
 	ok(t, err)
-	for i := range got.Invoices {
-		got.Invoices[i].EmailedAt = got.Invoices[i].EmailedAt.UTC()
+	face := func(i enrollment.Invoice) enrollment.Invoice {
+		i.AccountNumber, i.CompanyName = "1004827", "Bob & Sons"
+		return i
 	}
-	want := enrollment.Account{Username: "bob", AccountNumber: "1004827", CompanyName: "Bob & Sons", Email: got.Email, Invoices: []enrollment.Invoice{
-		{Number: "I-1", EmailedAt: daysAgo(1), IssuedOn: daysAgo(1).Format(time.DateOnly), DueOn: "2026-12-20", Currency: "USD", AmountDueMinor: 111, DocumentURL: "https://b.example/1"},
-		{Number: "I-3", EmailedAt: daysAgo(5)},
-		{Number: "I-2", EmailedAt: daysAgo(10), IssuedOn: daysAgo(10).Format(time.DateOnly), Currency: "USD", AmountDueMinor: 200},
-	}}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b time.Time) bool { return a.Sub(b).Abs() < time.Minute })); diff != "" || got.Email == "" {
-		t.Errorf("account (-want +got):\n%s", diff)
+	want := []enrollment.Invoice{
+		face(enrollment.Invoice{Number: "I-1", EmailedAt: daysAgo(1), IssuedOn: daysAgo(1).Format(time.DateOnly), DueOn: "2026-12-20", Currency: "USD", AmountDueMinor: 111, DocumentURL: "https://b.example/1"}),
+		face(enrollment.Invoice{Number: "I-3", EmailedAt: daysAgo(5)}),
+		face(enrollment.Invoice{Number: "I-2", EmailedAt: daysAgo(10), IssuedOn: daysAgo(10).Format(time.DateOnly), Currency: "USD", AmountDueMinor: 200}),
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b time.Time) bool { return a.Sub(b).Abs() < time.Minute })); diff != "" {
+		t.Errorf("invoices (-want +got):\n%s", diff)
+	}
+	c, err := s.Customer(t.Context(), mongo, user)
+	ok(t, err)
+	if diff := cmp.Diff(enrollment.Customer{Username: "bob", Email: c.Email, Accounts: []enrollment.Holding{
+		{AccountNumber: "1004827", CompanyName: "Bob & Sons", Users: []string{"bob"}},
+	}}, c); diff != "" || c.Email == "" {
+		t.Errorf("customer (-want +got):\n%s", diff)
 	}
 
 	s.forgetOutbox()
@@ -151,14 +159,14 @@ func TestAnAccountShowsItsInvoices(t *testing.T) {
 		t.Errorf("%+v", fact)
 	}
 	for _, tenant := range []string{zeros, "nobody"} {
-		_, err := s.Account(t.Context(), tenant, user)
+		_, err := s.Customer(t.Context(), tenant, user)
 		for _, err := range []error{err, s.ViewInvoices(t.Context(), tenant, user), s.SignIn(t.Context(), tenant, user, netip.MustParseAddr("192.0.2.1"))} {
 			if !errors.Is(err, enrollment.ErrUnknown) {
 				t.Errorf("tenant %s: %v, want ErrUnknown", tenant, err)
 			}
 		}
 	}
-	if _, err := s.Account(t.Context(), mongo, user+1); !errors.Is(err, enrollment.ErrUnknown) {
+	if _, err := s.Customer(t.Context(), mongo, user+1); !errors.Is(err, enrollment.ErrUnknown) {
 		t.Errorf("nobody's account: %v", err)
 	}
 }

@@ -89,10 +89,18 @@ func (t *tx) lockMail(ctx context.Context, m enrollment.Mail) (mailRow, error) {
 	return row, nil
 }
 
-// moot reports whether an activation mail would reach somebody who cannot use it: its address was corrected since, or the
-// enrollment has ended. An enrollment that is not here is mailed: the bus may be ahead of a restored database.
+// moot reports whether a mail would reach somebody who cannot use its link: the address was corrected since, or the enrollment
+// has ended; the password was set, or the reset's hour is over. An enrollment or a reset that is not here is mailed: the bus may be ahead of a restored database.
 func (t *tx) moot(ctx context.Context, m enrollment.Mail) (bool, error) {
-	if m.Purpose != enrollment.ActivationMail {
+	switch m.Purpose {
+	case enrollment.ResetMail:
+		var moot bool
+		err := t.GetContext(ctx, &moot, `
+			SELECT EXISTS (SELECT FROM password_resets WHERE id = $1 AND tenant = $2 AND (used_at IS NOT NULL OR voided_at IS NOT NULL OR expires_at <= $3))`,
+			m.Enrollment, m.Tenant, t.now)
+		return moot, err
+	case enrollment.ActivationMail:
+	default:
 		return false, nil
 	}
 	e, err := t.enrollment(ctx, m.Tenant, m.Enrollment, "")

@@ -256,7 +256,13 @@ func (s *Store) ExpireDue(ctx context.Context, limit int) (int, error) {
 // keepRefusals is how long the timeline remembers that somebody was refused: as long as the facts live.
 const keepRefusals = 400 * 24 * time.Hour
 
-// Forget deletes what is kept only for a while and is over: sessions, counts of tries, refusals. It reports how many rows.
+// How long a link to reset a password is told from a damaged one, and how far a user looks back.
+const (
+	keepResets   = 30 * 24 * time.Hour
+	keepActivity = 90 * 24 * time.Hour
+)
+
+// Forget deletes what is kept only for a while and is over: sessions, counts of tries, refusals, resets, activity. It reports how many rows.
 func (s *Store) Forget(ctx context.Context) (int, error) {
 	n := 0
 	err := s.transact(ctx, "forget what is over", func(t *tx) error {
@@ -269,6 +275,8 @@ func (s *Store) Forget(ctx context.Context) (int, error) {
 			{`DELETE FROM attempts WHERE scope <> 'code-account' AND touched_at <= $1`, t.now.Add(-rememberSource)},
 			{`DELETE FROM attempts WHERE scope = 'code-account' AND touched_at <= $1`, t.now.Add(-rememberAccount)},
 			{`DELETE FROM refusals WHERE at <= $1`, t.now.Add(-keepRefusals)},
+			{`DELETE FROM password_resets WHERE requested_at <= $1`, t.now.Add(-keepResets)},
+			{`DELETE FROM user_activity WHERE at <= $1`, t.now.Add(-keepActivity)},
 		} {
 			result, err := t.ExecContext(ctx, q.statement, q.before)
 			if err != nil {

@@ -46,6 +46,7 @@ type registration struct {
 	accountKey string
 	exact      [][]byte // hashes of the code as typed, under every key of the ring
 	folded     [][]byte // the same with look-alikes folded
+	member     int64    // the user who adds the account; 0: somebody signs up
 
 	counts   []count
 	account  accountRow // ID 0: there is none by that number
@@ -275,11 +276,32 @@ func (r *registration) enter(ctx context.Context, code matched) (*enrollment.Ref
 		}
 		holder = nil
 	}
+	if r.member != 0 {
+		if has, err := r.isMember(ctx); err != nil || has {
+			return nil, err
+		}
+	}
+	if closed, err := r.closed(ctx, r.account.ID); err != nil {
+		return nil, err
+	} else if closed {
+		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.AccountClosed, Field: enrollment.FieldAccountNumber})
+	}
 	if holder != nil && holder.State == enrollment.Activated {
 		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.CodeUsed, Field: enrollment.FieldCode})
 	}
-	if holder != nil {
+	if full, err := r.full(ctx); err != nil {
+		return nil, err
+	} else if full {
+		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.CodeUsed, Field: enrollment.FieldCode})
+	}
+	if holder != nil && r.member == 0 {
 		return r.continueWith(ctx, holder)
+	}
+	if holder != nil { // who holds the pair goes on with what is pending, and needs no mail to do so
+		if err := r.end(ctx, holder, enrollment.Cancel, "by-customer"); err != nil {
+			return nil, err
+		}
+		return r.join(ctx, code)
 	}
 	retiredAt := time.Time{}
 	if r.account.CodesRetiredAt != nil {
@@ -291,6 +313,9 @@ func (r *registration) enter(ctx context.Context, code matched) (*enrollment.Ref
 			return nil, err
 		}
 		return r.refuse(ctx, no)
+	}
+	if r.member != 0 {
+		return r.join(ctx, code)
 	}
 	return r.begin(ctx, code)
 }
@@ -316,20 +341,9 @@ func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Ref
 	if err != nil {
 		return nil, err
 	}
-	e := &enrollmentRow{
-		ID: uuid.New(), Tenant: r.Tenant, Account: r.account.ID, CodeHash: code.newest.Hash, State: enrollment.Registered,
-		Username: r.Username.Display, UsernameKey: r.Username.Key, Email: r.Email, Locale: firstOf(r.Locale, face.Locale),
-		Generation: 1, MailNumber: 1, RequestID: r.RequestID, LastMailAt: r.now, ExpiresAt: r.now.Add(max(holdUnmailed, r.policy.ActivationWindow)),
-		InvoiceMonth: code.newest.month(), CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
-	}
-	fact := e.fact(r.ref, r.now, "")
-	if _, err := r.ExecContext(ctx, `
-		INSERT INTO enrollments (id, tenant, account, code_hash, state, username, username_key, email, locale, generation,
-			mail_number, request_id, sequence, invoice_month, code_age_days, registered_at, last_mail_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)`,
-		e.ID, e.Tenant, e.Account, e.CodeHash, e.State, e.Username, e.UsernameKey, e.Email, e.Locale, e.Generation,
-		e.MailNumber, e.RequestID, e.Sequence, e.InvoiceMonth, e.CodeAgeDays, r.now, e.ExpiresAt); err != nil {
-		return nil, fmt.Errorf("begin an enrollment: %w", err)
+	e, fact := r.newEnrollment(code, face)
+	if err := r.insert(ctx, e); err != nil {
+		return nil, err
 	}
 	free, err := r.claimUsername(ctx, e)
 	if err != nil {
@@ -341,18 +355,50 @@ func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Ref
 		}
 		return r.usernameTaken(ctx)
 	}
-	if err := r.keepAddress(ctx, e); err != nil {
+	if err := r.began(ctx, e); err != nil {
 		return nil, err
-	}
-	if _, err := r.ExecContext(ctx, `INSERT INTO enrollment_moves (enrollment, sequence, action, to_state, at) VALUES ($1, $2, 'register', $3, $4)`,
-		e.ID, e.Sequence, e.State, r.now); err != nil {
-		return nil, fmt.Errorf("record that enrollment %s began: %w", e.ID, err)
 	}
 	r.admitted = enrollment.Admission{Enrollment: e.ID}
 	if err := r.announce(e.Tenant, e.ID.String(), events.Registered{Fact: fact}); err != nil {
 		return nil, err
 	}
 	return nil, r.requestMail(e, r.ref, face, r.policy.ActivationWindow)
+}
+
+// newEnrollment is one for the code, and what its first fact says.
+func (r *registration) newEnrollment(code matched, face accountFace) (*enrollmentRow, events.Fact) {
+	e := &enrollmentRow{
+		ID: uuid.New(), Tenant: r.Tenant, Account: r.account.ID, CodeHash: code.newest.Hash, State: enrollment.Registered,
+		Username: r.Username.Display, UsernameKey: r.Username.Key, Email: r.Email, Locale: firstOf(r.Locale, face.Locale),
+		Generation: 1, MailNumber: 1, RequestID: r.RequestID, LastMailAt: r.now, ExpiresAt: r.now.Add(max(holdUnmailed, r.policy.ActivationWindow)),
+		InvoiceMonth: code.newest.month(), CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
+	}
+	fact := e.fact(r.ref, r.now, "")
+	return e, fact
+}
+
+func (r *registration) insert(ctx context.Context, e *enrollmentRow) error {
+	if _, err := r.ExecContext(ctx, `
+		INSERT INTO enrollments (id, tenant, account, code_hash, state, username, username_key, email, locale, generation,
+			mail_number, request_id, sequence, invoice_month, code_age_days, registered_at, last_mail_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)`,
+		e.ID, e.Tenant, e.Account, e.CodeHash, e.State, e.Username, e.UsernameKey, e.Email, e.Locale, e.Generation,
+		e.MailNumber, e.RequestID, e.Sequence, e.InvoiceMonth, e.CodeAgeDays, r.now, e.ExpiresAt); err != nil {
+		return fmt.Errorf("begin an enrollment: %w", err)
+	}
+	return nil
+}
+
+// began writes down how an enrollment began: to which address, and when.
+func (r *registration) began(ctx context.Context, e *enrollmentRow) error {
+	if err := r.keepAddress(ctx, e); err != nil {
+		return err
+	}
+	if _, err := r.ExecContext(ctx, `INSERT INTO enrollment_moves (enrollment, sequence, action, to_state, at) VALUES ($1, $2, 'register', $3, $4)`,
+		e.ID, e.Sequence, e.State, r.now); err != nil {
+		return fmt.Errorf("record that enrollment %s began: %w", e.ID, err)
+	}
+	return nil
 }
 
 // continueWith lets the same person go on with a pending enrollment.

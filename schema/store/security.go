@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// setPassword gives a user another password. Links to set one that are still open are void, and whoever is logged in with
+// the old one is logged out.
+func (t *tx) setPassword(ctx context.Context, tenant string, user int64, hash string) (username string, err error) {
+	err = t.GetContext(ctx, &username, `UPDATE users SET password_hash = $3 WHERE id = $1 AND tenant = $2 RETURNING username`, user, tenant, hash)
+	if noRows(err) {
+		return "", enrollment.ErrUnknown
+	}
+	if err != nil {
+		return "", fmt.Errorf("password of user %d: %w", user, err)
+	}
+	if _, err := t.ExecContext(ctx, `
+		UPDATE password_resets SET voided_at = $2 WHERE user_id = $1 AND used_at IS NULL AND voided_at IS NULL`, user, t.now); err != nil {
+		return "", fmt.Errorf("void the resets of user %d: %w", user, err)
+	}
+	return username, t.endSessions(ctx, tenant, user)
+}
+
+// endSessions logs a user out everywhere. The rows stay until their time, as in EndSession.
+func (t *tx) endSessions(ctx context.Context, tenant string, user int64) error {
+	if _, err := t.ExecContext(ctx, `UPDATE sessions SET ended = true, data = '' WHERE user_id = $1 AND tenant = $2`, user, tenant); err != nil {
+		return fmt.Errorf("end the sessions of user %d: %w", user, err)
+	}
+	return nil
+}
+
+// note keeps what a user did, for the user to see.
+func (t *tx) note(ctx context.Context, user int64, what string, source netip.Addr) error {
+	if _, err := t.ExecContext(ctx, `INSERT INTO user_activity (user_id, what, source, at) VALUES ($1, $2, $3, $4)`,
+		user, what, enrollment.SourceKey(source), t.now); err != nil {
+		return fmt.Errorf("note what user %d did: %w", user, err)
+	}
+	return nil
+}
+
+// ChangePassword sets the hash of a new password after the present one was found right: AttemptLogIn counted that try, and
+// here it is taken back. All sessions end, the one that asks included.
+func (s *Store) ChangePassword(ctx context.Context, tenant string, user int64, passwordHash string, source netip.Addr) error {
+	return s.transact(ctx, "change a password", func(t *tx) error {
+		username, err := t.setPassword(ctx, tenant, user, passwordHash)
+		if err != nil {
+			return err
+		}
+		key, _ := enrollment.UsernameKey(username)
+		if err := t.takeBack(ctx, tenant, logInGates(source, key)); err != nil {
+			return err
+		}
+		return t.note(ctx, user, "password-changed", source)
+	})
+}
+
+// SignOutEverywhere ends all sessions of a user.
+func (s *Store) SignOutEverywhere(ctx context.Context, tenant string, user int64, source netip.Addr) error {
+	return s.transact(ctx, "sign out everywhere", func(t *tx) error {
+		if _, err := s.customer(ctx, t, tenant, user); err != nil {
+			return err
+		}
+		if err := t.endSessions(ctx, tenant, user); err != nil {
+			return err
+		}
+		return t.note(ctx, user, "signed-out-everywhere", source)
+	})
+}
+
+// shownActivity is how much of it the page shows.
+const shownActivity = 20
+
+// Security tells where a user is logged in and what was done with the log-in lately; ErrUnknown.
+func (s *Store) Security(ctx context.Context, tenant string, user int64) (enrollment.Security, error) {
+	var page enrollment.Security
+	err := s.transact(ctx, "show a log-in's security", func(t *tx) error {
+		c, err := s.customer(ctx, t, tenant, user)
+		if err != nil {
+			return err
+		}
+		page = enrollment.Security{Customer: c}
+		if err := t.SelectContext(ctx, &page.Sessions, `
+			SELECT data FROM sessions WHERE user_id = $1 AND tenant = $2 AND NOT ended AND expires_at > $3 ORDER BY expires_at DESC`,
+			user, tenant, t.now); err != nil {
+			return fmt.Errorf("sessions of user %d: %w", user, err)
+		}
+		if err := t.SelectContext(ctx, &page.Activity, `
+			SELECT what, source, at FROM user_activity WHERE user_id = $1 ORDER BY at DESC, id DESC LIMIT $2`, user, shownActivity); err != nil {
+			return fmt.Errorf("activity of user %d: %w", user, err)
+		}
+		return nil
+	})
+	return page, err
+}
