@@ -2,7 +2,6 @@ package portal
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -60,7 +59,7 @@ func (p *portal) activate(w http.ResponseWriter, r *http.Request) error {
 		broken.add(&enrollment.Refusal{Reason: enrollment.PasswordMismatch, Field: enrollment.FieldConfirmation})
 	}
 	if broken != nil {
-		return p.showActivate(w, r, invitation, explain(tenant, broken...))
+		return p.showActivate(w, r, invitation, explain(r.Context(), broken...))
 	}
 	hash, err := p.passwords.hash(r.Context(), enrollment.NormalizePassword(password))
 	if err != nil {
@@ -106,27 +105,36 @@ func (p *portal) open(r *http.Request, v enrollment.Visit) (enrollment.Signed, e
 func (p *portal) showActivate(w http.ResponseWriter, r *http.Request, i enrollment.Invitation, a answer) error {
 	tenant := tenantIn(r.Context())
 	a.Tenant = tenant
+	v := voiceIn(r.Context())
 	fields := []field{
 		{
-			Name: enrollment.FieldPassword, Label: "Password", Type: "password", Autocomplete: "new-password",
-			Hint: passwordHint(tenant.Policy.PasswordMin),
+			Name: enrollment.FieldPassword, Label: v.say("Password"), Type: "password", Autocomplete: "new-password",
+			Hint: v.passwordHint(tenant.Policy.PasswordMin),
 		},
-		{Name: enrollment.FieldConfirmation, Label: "Password once more", Type: "password", Autocomplete: "new-password"},
+		{Name: enrollment.FieldConfirmation, Label: v.say("Password once more"), Type: "password", Autocomplete: "new-password"},
 	}
 	return p.show(w, r, a.Status, view{
-		Name: "activate", Title: "Choose a password", Step: stepPassword, Problem: len(a.Problems) > 0,
+		Name: "activate", Title: v.say("Choose a password"), Step: stepPassword, Problem: len(a.Problems) > 0,
 		Body: activatePage{
-			Company: i.CompanyName, Username: i.Username, Until: moment(tenant, i.ExpiresAt), Fields: fields, Answer: a.on(fields),
+			Company: i.CompanyName, Username: i.Username, Until: moment(r.Context(), i.ExpiresAt), Fields: fields, Answer: a.on(fields),
 		},
 	})
 }
 
-// deadLinkTitles tell the four dead ends apart at a glance.
-var deadLinkTitles = map[enrollment.Reason]string{
-	enrollment.LinkExpired:    "This link has expired",
-	enrollment.LinkSuperseded: "There is a newer link",
-	enrollment.LinkUsed:       "Your account is active already",
-	enrollment.LinkDamaged:    "This link is damaged",
+// deadLinkTitle tells the four dead ends apart at a glance.
+func (v *voice) deadLinkTitle(reason enrollment.Reason) string {
+	switch reason {
+	case enrollment.LinkExpired:
+		return v.say("This link has expired")
+	case enrollment.LinkSuperseded:
+		return v.say("There is a newer link")
+	case enrollment.LinkUsed:
+		return v.say("Your account is active already")
+	case enrollment.LinkDamaged:
+		return v.say("This link is damaged")
+	default:
+		return v.say("This link cannot be used")
+	}
 }
 
 // deadLink answers whatever else than a password form a link leads to.
@@ -135,21 +143,18 @@ func (p *portal) deadLink(w http.ResponseWriter, r *http.Request, err error) err
 	if !errors.As(err, &refusal) {
 		return err
 	}
-	title, ok := deadLinkTitles[refusal.Reason]
-	if !ok {
-		title = "This link cannot be used"
-	}
-	a := explain(tenantIn(r.Context()), refusal)
+	v := voiceIn(r.Context())
+	a := explain(r.Context(), refusal)
 	if refusal.Reason == enrollment.UsernameTaken { // at a renewal: there is no form to take another one here
-		a.Actions = append([]action{signUpAgain}, a.Actions...)
+		a.Actions = append([]action{v.signUpAgain()}, a.Actions...)
 	}
 	a.writeHeader(w.Header())
 	return p.show(w, r, a.Status, view{
-		Name: "dead-link", Title: title,
+		Name: "dead-link", Title: v.deadLinkTitle(refusal.Reason),
 		Body: deadLinkPage{Answer: a, Renewable: refusal.Reason == enrollment.LinkExpired},
 	})
 }
 
-func passwordHint(least int) string {
-	return fmt.Sprintf("At least %d characters, of any kind. Four or five words in a row are easy to remember and hard to guess.", least)
+func (v *voice) passwordHint(least int) string {
+	return v.say("At least %d characters, of any kind. Four or five words in a row are easy to remember and hard to guess.", least)
 }

@@ -71,7 +71,7 @@ func (p *portal) correctAddress(w http.ResponseWriter, r *http.Request) error {
 		return err
 	})
 	if broken != nil {
-		return p.showCheckEmail(w, r, f, explain(tenantIn(r.Context()), broken...))
+		return p.showCheckEmail(w, r, f, explain(r.Context(), broken...))
 	}
 	err = p.store.CorrectAddress(r.Context(), tenantIn(r.Context()).ID, id, to, orNew(requestID(f)))
 	return p.afterMail(w, r, f, err)
@@ -88,7 +88,7 @@ func (p *portal) afterMail(w http.ResponseWriter, r *http.Request, f form, err e
 		case enrollment.LinkUsed, enrollment.LinkExpired, enrollment.LinkSuperseded:
 			return p.backToCheckEmail(w, r)
 		}
-		return p.showCheckEmail(w, r, f, explain(tenantIn(r.Context()), refusal))
+		return p.showCheckEmail(w, r, f, explain(r.Context(), refusal))
 	case err == nil, errors.As(err, &moved), errors.Is(err, enrollment.ErrUnknown):
 		return p.backToCheckEmail(w, r)
 	default:
@@ -106,7 +106,10 @@ func (p *portal) showCheckEmail(w http.ResponseWriter, r *http.Request, f form, 
 	a.Tenant = tenant
 	a.writeHeader(w.Header())
 	body := checkEmailPage{Stage: "unknown", Answer: a}
-	v := view{Name: "check-email", Title: "Check your e-mail", Step: stepCheckEmail, Problem: len(a.Problems) > 0}
+	v := view{
+		Name: "check-email", Title: voiceIn(r.Context()).say("Check your e-mail"), Step: stepCheckEmail, Problem: len(a.Problems) > 0,
+		Here: "/signup/check-email",
+	}
 
 	if id, ok := p.pending(r); ok {
 		pending, err := p.store.Pending(r.Context(), tenant.ID, id)
@@ -128,10 +131,10 @@ func (p *portal) showCheckEmail(w http.ResponseWriter, r *http.Request, f form, 
 }
 
 func (p *portal) pendingPage(r *http.Request, pending enrollment.Pending, f form, a answer) checkEmailPage {
-	tenant := tenantIn(r.Context())
+	v := voiceIn(r.Context())
 	fields := []field{{
-		Name: enrollment.FieldEmail, Label: "New e-mail address", Type: "email", Autocomplete: "email", Capitals: "none",
-		Hint:  "Links in e-mails to the old address stop working.",
+		Name: enrollment.FieldEmail, Label: v.say("New e-mail address"), Type: "email", Autocomplete: "email", Capitals: "none",
+		Hint:  v.say("Links in e-mails to the old address stop working."),
 		Value: f.value(enrollment.FieldEmail),
 	}}
 	body := checkEmailPage{
@@ -146,13 +149,13 @@ func (p *portal) pendingPage(r *http.Request, pending enrollment.Pending, f form
 	}
 	body.Answer, body.Fields = a.on(fields), fields
 	if !pending.MailedAt.IsZero() {
-		body.SentAt = moment(tenant, pending.MailedAt)
+		body.SentAt = moment(r.Context(), pending.MailedAt)
 	}
 	if pending.State == enrollment.Mailed && !pending.ExpiresAt.IsZero() {
-		body.OpenUntil = moment(tenant, pending.ExpiresAt)
+		body.OpenUntil = moment(r.Context(), pending.ExpiresAt)
 	}
 	if pending.ResendAfter > 0 {
-		body.ResendIn = wait(pending.ResendAfter)
+		body.ResendIn = v.wait(pending.ResendAfter)
 	}
 	return body
 }

@@ -79,7 +79,7 @@ func (p *portal) logInForm(w http.ResponseWriter, r *http.Request) error {
 	username, activated := p.activated(r)
 	notice := ""
 	if activated {
-		notice = "Your account is active. Log in with the password you have just chosen."
+		notice = voiceIn(r.Context()).say("Your account is active. Log in with the password you have just chosen.")
 	}
 	return p.showLogIn(w, r, username, notice, answer{Status: http.StatusOK})
 }
@@ -100,7 +100,7 @@ func (p *portal) logIn(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if broken != nil {
-		return p.showLogIn(w, r, username, "", explain(tenant, broken...))
+		return p.showLogIn(w, r, username, "", explain(r.Context(), broken...))
 	}
 
 	from := source(r, p.proxies)
@@ -108,7 +108,7 @@ func (p *portal) logIn(w http.ResponseWriter, r *http.Request) error {
 	credential, err := p.store.AttemptLogIn(r.Context(), tenant.ID, key, from)
 	var refusal *enrollment.Refusal
 	if errors.As(err, &refusal) {
-		return p.showLogIn(w, r, username, "", explain(tenant, refusal))
+		return p.showLogIn(w, r, username, "", explain(r.Context(), refusal))
 	} else if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (p *portal) logIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !right || credential.User == 0 {
-		return p.showLogIn(w, r, username, "", explain(tenant, &enrollment.Refusal{Reason: enrollment.LogInFailed}))
+		return p.showLogIn(w, r, username, "", explain(r.Context(), &enrollment.Refusal{Reason: enrollment.LogInFailed}))
 	}
 	if err := p.store.SignIn(r.Context(), tenant.ID, credential.User, from); err != nil {
 		return err
@@ -157,12 +157,13 @@ func (p *portal) logOut(w http.ResponseWriter, r *http.Request) error {
 func (p *portal) showLogIn(w http.ResponseWriter, r *http.Request, username, notice string, a answer) error {
 	a.Tenant = tenantIn(r.Context())
 	a.writeHeader(w.Header())
+	words := voiceIn(r.Context())
 	fields := []field{
-		{Name: enrollment.FieldUsername, Label: "Username", Type: "text", Autocomplete: "username", Capitals: "none", Value: username},
-		{Name: enrollment.FieldPassword, Label: "Password", Type: "password", Autocomplete: "current-password"},
+		{Name: enrollment.FieldUsername, Label: words.say("Username"), Type: "text", Autocomplete: "username", Capitals: "none", Value: username},
+		{Name: enrollment.FieldPassword, Label: words.say("Password"), Type: "password", Autocomplete: "current-password"},
 	}
 	v := view{
-		Name: "login", Title: "Log in", Problem: len(a.Problems) > 0,
+		Name: "login", Title: words.say("Log in"), Problem: len(a.Problems) > 0,
 		Body: logInPage{Notice: notice, Fields: fields, Answer: a.on(fields)},
 	}
 	if notice != "" {

@@ -34,17 +34,21 @@ const (
 	stepLogIn
 )
 
-var stepNames = [...]string{"Sign up", "Check your e-mail", "Choose a password", "Log in"}
+func (v *voice) stepNames() []string {
+	return []string{v.say("Sign up"), v.say("Check your e-mail"), v.say("Choose a password"), v.say("Log in")}
+}
 
 // pages are the parsed templates by name.
 type pages map[string]*template.Template
 
-func parsePages() pages {
+func parsePages(v *voice) pages {
 	layout := template.Must(template.New("layout").Option("missingkey=error").Funcs(template.FuncMap{
-		"steps": func() []string { return stepNames[:] },
+		"say":   v.write,
+		"money": v.Money,
+		"day":   v.Day,
+		"hours": func(s tenants.Support) string { return s.HoursFor(v.Locale) },
+		"steps": v.stepNames,
 		"inc":   func(i int) int { return i + 1 },
-		"money": money,
-		"day":   day,
 		"dial":  dial,
 		"web":   web,
 	}).ParseFS(pageFiles, "pages/layout.html"))
@@ -83,16 +87,22 @@ type view struct {
 	SignedIn bool
 	Tenant   *tenants.Tenant
 	Assets   string // changes with the style sheet
+	Here     string // where GET shows the page; empty: at the address that was asked for
 	Body     any
+
+	Locale    string
+	Languages []languageLink // to choose from
 }
 
 // show renders a page. v.Name says which.
 func (p *portal) show(w http.ResponseWriter, r *http.Request, status int, v view) error {
 	v.Tenant, v.Assets = tenantIn(r.Context()), assetVersion()
 	v.SignedIn = p.signedIn(r)
+	v.Locale, v.Languages = voiceIn(r.Context()).String(), languageLinks(r, v.Here)
+	p.speak(w, r)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	if err := p.pages[v.Name].ExecuteTemplate(w, "layout", v); err != nil {
+	if err := voiceIn(r.Context()).pages[v.Name].ExecuteTemplate(w, "layout", v); err != nil {
 		return fmt.Errorf("portal: render %s: %w", v.Name, err)
 	}
 	return nil
@@ -104,14 +114,14 @@ func assetVersion() string {
 }
 
 // text is a page that says the same to everybody.
-func (p *portal) text(name, title string) handler {
+func (p *portal) text(name string, title func(*voice) string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		return p.show(w, r, http.StatusOK, view{Name: name, Title: title})
+		return p.show(w, r, http.StatusOK, view{Name: name, Title: title(voiceIn(r.Context()))})
 	}
 }
 
 func (p *portal) home(w http.ResponseWriter, r *http.Request) error {
-	return p.show(w, r, http.StatusOK, view{Name: "home", Title: "Your bills, in one place"})
+	return p.show(w, r, http.StatusOK, view{Name: "home", Title: voiceIn(r.Context()).say("Your bills, in one place")})
 }
 
 // field is one labelled input. Its Name is also its id, so that a message can lead to it.

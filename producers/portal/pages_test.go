@@ -42,8 +42,27 @@ var reasons = []enrollment.Refusal{
 	{Reason: enrollment.LogInFailed},
 }
 
-// TestPages renders every page in every state that it can be in.
 func TestPages(t *testing.T) {
+	for name, scene := range everyPage(t) {
+		t.Run(name, func(t *testing.T) {
+			page := render(t, "en-US", scene)
+			checkStructure(t, page.body.Bytes())
+			for _, secret := range []string{"typed-secret", "<evil>", "<Building>", "javascript:"} {
+				if strings.Contains(page.body.String(), secret) {
+					t.Errorf("page contains %s", secret)
+				}
+			}
+			for _, contact := range []string{"(718) 942-9990", "611", "helpdesk@mongotel.com"} {
+				if !strings.Contains(page.body.String(), contact) {
+					t.Errorf("page does not say %s", contact)
+				}
+			}
+		})
+	}
+}
+
+// everyPage is every page in every state that it can be in, by a name for the state.
+func everyPage(t *testing.T) map[string]handler {
 	p := New(Options{Tenants: oneTenant(t), Keys: storetest.Ring(t), Log: discard()}).(*portal)
 	typed := form{
 		"request_id": "request-0001", "account_number": `100482-7"><evil>`, "registration_code": "7F3K-9QWD-M2XA",
@@ -53,11 +72,11 @@ func TestPages(t *testing.T) {
 
 	scenes := map[string]handler{
 		"home":            p.home,
-		"help-code":       p.text("help-code", "The registration code does not work"),
-		"forgot-password": p.text("forgot-password", "Forgot your password?"),
+		"help-code":       p.text("help-code", func(v *voice) string { return v.say("The registration code does not work") }),
+		"forgot-password": p.text("forgot-password", func(v *voice) string { return v.say("Forgot your password?") }),
 		"signup":          p.signUpForm,
 		"signup when the store is down": func(w http.ResponseWriter, r *http.Request) error {
-			return p.showSignUp(w, r, typed, outage())
+			return p.showSignUp(w, r, typed, voiceIn(r.Context()).outage())
 		},
 		"activate": func(w http.ResponseWriter, r *http.Request) error {
 			return p.showActivate(w, r, invitation, answer{Status: 200})
@@ -105,42 +124,42 @@ func TestPages(t *testing.T) {
 		}
 	}
 	for _, no := range reasons {
-		a := explain(mongo(t), &no)
-		scenes["signup, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.showSignUp(w, r, typed, a) }
-		scenes["activate, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.showActivate(w, r, invitation, a) }
-		scenes["login, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.showLogIn(w, r, "x", "", a) }
+		scenes["signup, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error {
+			return p.showSignUp(w, r, typed, explain(r.Context(), &no))
+		}
+		scenes["activate, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error {
+			return p.showActivate(w, r, invitation, explain(r.Context(), &no))
+		}
+		scenes["login, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error {
+			return p.showLogIn(w, r, "x", "", explain(r.Context(), &no))
+		}
 		scenes["dead-link, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.deadLink(w, r, &no) }
 		scenes["message, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { p.refused(w, r, &no); return nil }
 		scenes["check-email, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error {
 			pending := enrollment.Pending{State: enrollment.Undeliverable, Email: "ada@bobsbuilding.example", CorrectionsLeft: 1}
+			a := explain(r.Context(), &no)
 			return p.show(w, r, a.Status, view{Name: "check-email", Title: "x", Body: p.pendingPage(r, pending, typed, a)})
 		}
 	}
-
-	for name, scene := range scenes {
-		t.Run(name, func(t *testing.T) {
-			page := render(t, scene)
-			checkStructure(t, page.body.Bytes())
-			for _, secret := range []string{"typed-secret", "<evil>", "<Building>", "javascript:"} {
-				if strings.Contains(page.body.String(), secret) {
-					t.Errorf("page contains %s", secret)
-				}
-			}
-			for _, contact := range []string{"(718) 942-9990", "611", "helpdesk@mongotel.com"} {
-				if !strings.Contains(page.body.String(), contact) {
-					t.Errorf("page does not say %s", contact)
-				}
-			}
-		})
-	}
+	return scenes
 }
 
-// render runs one page's handler for the tenant mongo.
-func render(t *testing.T, h handler) *answered {
+// asked is a request to the tenant mongo in one of its locales.
+func asked(t *testing.T, in string) *http.Request {
+	t.Helper()
+	r := httptest.NewRequest("GET", "/", nil)
+	v := newVoices(oneTenant(t))[in]
+	if v == nil {
+		t.Fatalf("nobody speaks %s", in)
+	}
+	return r.WithContext(context.WithValue(context.WithValue(r.Context(), tenantKey{}, mongo(t)), voiceKey{}, v))
+}
+
+// render runs one page's handler.
+func render(t *testing.T, in string, h handler) *answered {
 	t.Helper()
 	a := newAnswered(false)
-	r := httptest.NewRequest("GET", "/", nil)
-	if err := h(a, r.WithContext(context.WithValue(r.Context(), tenantKey{}, mongo(t)))); err != nil {
+	if err := h(a, asked(t, in)); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -173,7 +192,7 @@ func TestExplain(t *testing.T) {
 				if no.Reason != c.reason {
 					continue
 				}
-				a := explain(mongo(t), &no)
+				a := explain(asked(t, "en-US").Context(), &no)
 				if a.Status != c.status {
 					t.Errorf("status %d, want %d", a.Status, c.status)
 				}
@@ -199,7 +218,7 @@ func TestExplain(t *testing.T) {
 func TestEveryRefusalHasItsOwnWords(t *testing.T) {
 	said := map[string]enrollment.Reason{}
 	for _, no := range reasons {
-		words := sentence(mongo(t), &no)
+		words := sentence(asked(t, "en-US").Context(), &no)
 		if strings.Contains(words, "was not accepted") {
 			t.Errorf("%s has no words of its own", no.Reason)
 		}

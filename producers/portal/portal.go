@@ -41,7 +41,7 @@ type portal struct {
 	keys      *keyring.Ring
 	log       *slog.Logger
 	proxies   []netip.Prefix
-	pages     pages
+	voices    voices
 	passwords *passwords
 	https     *scs.SessionManager
 	http      *scs.SessionManager
@@ -56,7 +56,7 @@ func New(o Options) http.Handler {
 		keys:      o.Keys,
 		log:       o.Log,
 		proxies:   o.TrustedProxies,
-		pages:     parsePages(),
+		voices:    newVoices(o.Tenants),
 		passwords: newPasswords(),
 		https:     newSessions(o.Store, true),
 		http:      newSessions(o.Store, false),
@@ -90,9 +90,9 @@ func (p *portal) routes() *http.ServeMux {
 	page("/activate/{token...}", methods{"GET": p.activateForm, "POST": p.activate})
 	page("/login", methods{"GET": p.withSession(p.logInForm), "POST": p.withSession(p.logIn)})
 	page("/logout", methods{"POST": p.withSession(p.logOut)})
-	page("/account", methods{"GET": p.withSession(p.account)})
-	page("/help/code", methods{"GET": p.text("help-code", "The registration code does not work")})
-	page("/forgot-password", methods{"GET": p.text("forgot-password", "Forgot your password?")})
+	page("/account", methods{"GET": p.forCustomers(p.account)})
+	page("/help/code", methods{"GET": p.text("help-code", func(v *voice) string { return v.say("The registration code does not work") })})
+	page("/forgot-password", methods{"GET": p.text("forgot-password", func(v *voice) string { return v.say("Forgot your password?") })})
 
 	page("/assets/portal.css", methods{"GET": p.stylesheet})
 	page("/brand.css", methods{"GET": p.brandColors})
@@ -113,7 +113,7 @@ func (p *portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "421 This host is not served here.", http.StatusMisdirectedRequest)
 		return
 	}
-	r = r.WithContext(context.WithValue(r.Context(), tenantKey{}, tenant))
+	r = r.WithContext(context.WithValue(context.WithValue(r.Context(), tenantKey{}, tenant), voiceKey{}, p.voices.listen(r, tenant)))
 
 	a := newAnswered(secure(tenant))
 	p.serve(a, r)

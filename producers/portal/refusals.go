@@ -1,13 +1,15 @@
 package portal
 
 import (
-	"fmt"
+	"context"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
 	"github.com/mongotel/billcenter/schema/tenants"
@@ -32,29 +34,39 @@ type problem struct {
 // action is one thing to do now: Before, a link (or none), After.
 type action struct{ Before, Link, Text, After string }
 
-var (
-	logIn          = action{Link: "/login", Text: "Log in", After: " with the username you chose."}
-	forgotPassword = action{Link: "/forgot-password", Text: "Forgot your password?"}
-	askColleague   = action{Before: "Ask in your company who enrolled: a colleague may have used this code."}
-	codeHelp       = action{Link: "/help/code", Text: "See what to do when the code does not work", After: "."}
-	signUpAgain    = action{Link: "/signup", Text: "Sign up again", After: " with the same account number and registration code."}
-	startOver      = action{Link: "/", Text: "Go to the start page", After: "."}
-)
+func (v *voice) logIn() action {
+	return v.step("/login", "[Log in] with the username you chose.")
+}
+
+func (v *voice) forgotPassword() action {
+	return v.step("/forgot-password", "[Forgot your password?]")
+}
+
+func (v *voice) codeHelp() action {
+	return v.step("/help/code", "[See what to do when the code does not work].")
+}
+
+func (v *voice) signUpAgain() action {
+	return v.step("/signup", "[Sign up again] with the same account number and registration code.")
+}
+
+func (v *voice) startOver() action { return v.step("/", "[Go to the start page].") }
 
 // explain is the one place where a refusal becomes words. Several are the errors of one form.
-func explain(t *tenants.Tenant, refusals ...*enrollment.Refusal) answer {
-	a := answer{Status: http.StatusUnprocessableEntity, Heading: "Please check what you entered", Tenant: t}
+func explain(ctx context.Context, refusals ...*enrollment.Refusal) answer {
+	v := voiceIn(ctx)
+	a := answer{Status: http.StatusUnprocessableEntity, Heading: v.say("Please check what you entered"), Tenant: tenantIn(ctx)}
 	for _, r := range refusals {
-		a.Problems = append(a.Problems, problem{fieldOf(r), sentence(t, r)})
+		a.Problems = append(a.Problems, problem{fieldOf(r), sentence(ctx, r)})
 		if r.Reason == enrollment.NotRecognised {
-			a.Problems = append(a.Problems, problem{enrollment.FieldCode, "Check the registration code as well: every character counts."})
+			a.Problems = append(a.Problems, problem{enrollment.FieldCode, v.say("Check the registration code as well: every character counts.")})
 		}
-		for _, next := range nextSteps(r.Reason) {
+		for _, next := range v.nextSteps(r.Reason) {
 			a.Actions = appendNew(a.Actions, next)
 		}
 		switch r.Reason {
 		case enrollment.TooManyTries, enrollment.TooSoon:
-			a.Status, a.RetryAfter, a.Heading = http.StatusTooManyRequests, r.RetryAfter, "Please wait a moment"
+			a.Status, a.RetryAfter, a.Heading = http.StatusTooManyRequests, r.RetryAfter, v.say("Please wait a moment")
 		case enrollment.LinkExpired, enrollment.LinkSuperseded, enrollment.LinkUsed:
 			a.Status = http.StatusGone
 		case enrollment.LinkDamaged:
@@ -83,115 +95,135 @@ func fieldOf(r *enrollment.Refusal) enrollment.Field {
 	}
 }
 
-func sentence(t *tenants.Tenant, r *enrollment.Refusal) string {
+func sentence(ctx context.Context, r *enrollment.Refusal) string {
+	v := voiceIn(ctx)
 	switch r.Reason {
 	case enrollment.NotRecognised:
-		return "This account number and registration code do not belong together. Compare both with the box at the bottom of your newest billing e-mail."
+		return v.say("This account number and registration code do not belong together. Compare both with the box at the bottom of your newest billing e-mail.")
 	case enrollment.CodeUsed:
-		return "This registration code has been used: the account it belongs to is open."
+		return v.say("This registration code has been used: the account it belongs to is open.")
 	case enrollment.CodeSuperseded:
-		return fmt.Sprintf("This registration code was replaced. A newer one was e-mailed on %s: use the one in that e-mail.", date(t, r.NewerSentOn))
+		return v.say("This registration code was replaced. A newer one was e-mailed on %s: use the one in that e-mail.", date(ctx, r.NewerSentOn))
 	case enrollment.CodeExpired:
-		return "This registration code has expired."
+		return v.say("This registration code has expired.")
 	case enrollment.CodeRetired:
-		return "This registration code no longer works, because somebody tried too many wrong ones on this account. Billing was asked to send a new code to the account’s billing address."
+		return v.say("This registration code no longer works, because somebody tried too many wrong ones on this account. Billing was asked to send a new code to the account’s billing address.")
 	case enrollment.AccountClosed:
-		return "This account was closed, so it cannot be enrolled."
+		return v.say("This account was closed, so it cannot be enrolled.")
 	case enrollment.UsernameTaken:
-		return "That username is taken." + suggested("These are free: ", r.Suggestions)
+		if len(r.Suggestions) > 0 {
+			return v.say("That username is taken. These are free: %s.", strings.Join(r.Suggestions, ", "))
+		}
+		return v.say("That username is taken.")
 	case enrollment.TooManyTries:
-		return fmt.Sprintf("That was tried too often. Try again in %s. Nothing is locked: the right details work after the wait.", wait(r.RetryAfter))
+		return v.say("That was tried too often. Try again in %s. Nothing is locked: the right details work after the wait.", v.wait(r.RetryAfter))
 	case enrollment.TooSoon:
-		return fmt.Sprintf("We sent an e-mail a moment ago. You can ask for another one in %s.", wait(r.RetryAfter))
+		return v.say("We sent an e-mail a moment ago. You can ask for another one in %s.", v.wait(r.RetryAfter))
 	case enrollment.TooManyMails:
-		return "This sign-up has had all its e-mails. The link in every one of them still works."
+		return v.say("This sign-up has had all its e-mails. The link in every one of them still works.")
 	case enrollment.TooManyCorrections:
-		return "The address of this sign-up was corrected as often as possible."
+		return v.say("The address of this sign-up was corrected as often as possible.")
 	case enrollment.PasswordCommon:
-		return "This password is on lists that burglars try first. Choose one that nobody else would think of."
+		return v.say("This password is on lists that burglars try first. Choose one that nobody else would think of.")
 	case enrollment.PasswordContext:
-		return fmt.Sprintf("This password is made of your username, your address, your account number or the name %s. Choose other words.", t.Name)
+		return v.say("This password is made of your username, your address, your account number or the name %s. Choose other words.", tenantIn(ctx).Name)
 	case enrollment.PasswordMismatch:
-		return "The two passwords differ. Type the same one twice."
+		return v.say("The two passwords differ. Type the same one twice.")
 	case enrollment.LinkExpired:
-		return "The time to use this link is over. Your registration code was not used up."
+		return v.say("The time to use this link is over. Your registration code was not used up.")
 	case enrollment.LinkSuperseded:
-		return "The e-mail address was corrected after this link was sent. Use the link in the e-mail to the new address."
+		return v.say("The e-mail address was corrected after this link was sent. Use the link in the e-mail to the new address.")
 	case enrollment.LinkUsed:
-		return "A password was chosen with this link before, so there is nothing left to do here."
+		return v.say("A password was chosen with this link before, so there is nothing left to do here.")
 	case enrollment.LinkDamaged:
-		return "This link is not complete. Some mail programs break long links: copy all of it from the e-mail into the address bar."
+		return v.say("This link is not complete. Some mail programs break long links: copy all of it from the e-mail into the address bar.")
 	case enrollment.LogInFailed:
-		return "Username and password do not belong together."
+		return v.say("Username and password do not belong together.")
 	default:
-		return formSentence(r)
+		return v.formSentence(r)
 	}
 }
 
-// labels are the fields as a sentence names them.
-var labels = map[enrollment.Field]string{
-	enrollment.FieldAccountNumber: "account number",
-	enrollment.FieldCode:          "registration code",
-	enrollment.FieldEmail:         "e-mail address",
-	enrollment.FieldUsername:      "username",
-	enrollment.FieldPassword:      "password",
-	enrollment.FieldConfirmation:  "password once more",
+// label is a field as a sentence names it.
+func (v *voice) label(f enrollment.Field) string {
+	switch f {
+	case enrollment.FieldAccountNumber:
+		return v.say("the account number")
+	case enrollment.FieldCode:
+		return v.say("the registration code")
+	case enrollment.FieldEmail:
+		return v.say("the e-mail address")
+	case enrollment.FieldUsername:
+		return v.say("the username")
+	case enrollment.FieldPassword:
+		return v.say("the password")
+	case enrollment.FieldConfirmation:
+		return v.say("the password once more")
+	default:
+		return v.say("this field")
+	}
 }
 
 // formSentence says which rule of the form a value breaks.
-func formSentence(r *enrollment.Refusal) string {
-	label := labels[r.Field]
+func (v *voice) formSentence(r *enrollment.Refusal) string {
+	label := v.label(r.Field)
 	switch r.Reason {
 	case enrollment.Missing:
-		return "Enter the " + label + "."
+		return v.say("Enter %s.", label)
 	case enrollment.TooLong:
-		return fmt.Sprintf("The %s can have at most %d characters.", label, r.Limit)
+		return capital(v.say("%s can have at most %d characters.", label, r.Limit))
 	case enrollment.TooShort:
-		return fmt.Sprintf("The %s needs at least %d characters.", label, r.Limit)
+		return capital(v.say("%s needs at least %d characters.", label, r.Limit))
 	case enrollment.BadCharacters:
-		return fmt.Sprintf("The %s has a character that cannot be part of it.", label)
+		return capital(v.say("%s has a character that cannot be part of it.", label))
 	case enrollment.HasSpaces:
-		return "A username has no spaces." + suggested("How about ", r.Suggestions)
+		if len(r.Suggestions) > 0 {
+			return v.say("A username has no spaces. How about %s.", strings.Join(r.Suggestions, ", "))
+		}
+		return v.say("A username has no spaces.")
 	case enrollment.MixedScripts:
-		return "The username mixes letters of different alphabets. Use one alphabet."
+		return v.say("The username mixes letters of different alphabets. Use one alphabet.")
 	case enrollment.BadAddress:
-		return "This is no e-mail address that mail can reach. It looks like name@company.com."
+		return v.say("This is no e-mail address that mail can reach. It looks like name@company.com.")
 	default:
-		return fmt.Sprintf("The %s was not accepted.", label)
+		return capital(v.say("%s was not accepted.", label))
 	}
 }
 
-func suggested(intro string, names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return " " + intro + strings.Join(names, ", ") + "."
+// capital begins a sentence that begins with an argument.
+func capital(sentence string) string {
+	first, size := utf8.DecodeRuneInString(sentence)
+	return string(unicode.ToUpper(first)) + sentence[size:]
 }
 
 // nextSteps lists what is open now; support is added by the page.
-func nextSteps(reason enrollment.Reason) []action {
+func (v *voice) nextSteps(reason enrollment.Reason) []action {
 	switch reason {
 	case enrollment.NotRecognised, enrollment.CodeExpired, enrollment.CodeRetired, enrollment.CodeSuperseded:
-		return []action{codeHelp, {Before: "Enrolled before? ", Link: "/login", Text: "Log in", After: "."}}
+		return []action{v.codeHelp(), v.step("/login", "Enrolled before? [Log in].")}
 	case enrollment.CodeUsed:
-		return []action{logIn, forgotPassword, askColleague, codeHelp}
+		return []action{
+			v.logIn(), v.forgotPassword(),
+			v.step("", "Ask in your company who enrolled: a colleague may have used this code."),
+			v.codeHelp(),
+		}
 	case enrollment.UsernameTaken:
 		return []action{
-			{Before: "Take another username. Nothing else has to change."},
-			{Before: "If it is yours, ", Link: "/login", Text: "log in", After: "."},
+			v.step("", "Take another username. Nothing else has to change."),
+			v.step("/login", "If it is yours, [log in]."),
 		}
 	case enrollment.TooManyTries:
-		return []action{forgotPassword, codeHelp}
+		return []action{v.forgotPassword(), v.codeHelp()}
 	case enrollment.LogInFailed:
-		return []action{forgotPassword, {Before: "No account yet? ", Link: "/signup", Text: "Sign up for an Account", After: "."}}
+		return []action{v.forgotPassword(), v.step("/signup", "No account yet? [Sign up for an Account].")}
 	case enrollment.LinkUsed:
-		return []action{logIn, forgotPassword}
+		return []action{v.logIn(), v.forgotPassword()}
 	case enrollment.LinkExpired, enrollment.LinkDamaged:
-		return []action{signUpAgain, codeHelp, {Before: "Chose a password before? ", Link: "/login", Text: "Log in", After: "."}}
+		return []action{v.signUpAgain(), v.codeHelp(), v.step("/login", "Chose a password before? [Log in].")}
 	case enrollment.LinkSuperseded:
-		return []action{signUpAgain, codeHelp}
+		return []action{v.signUpAgain(), v.codeHelp()}
 	case enrollment.TooManyMails, enrollment.TooManyCorrections, enrollment.AccountClosed:
-		return []action{codeHelp}
+		return []action{v.codeHelp()}
 	default:
 		return nil
 	}
@@ -237,13 +269,4 @@ func (a answer) writeHeader(h http.Header) {
 	if a.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(a.RetryAfter.Seconds()))))
 	}
-}
-
-// date writes a day, moment a moment, on the tenant's clocks.
-func date(t *tenants.Tenant, at time.Time) string {
-	return at.In(t.TimeZone).Format("January 2, 2006")
-}
-
-func moment(t *tenants.Tenant, at time.Time) string {
-	return at.In(t.TimeZone).Format("January 2, 2006, 3:04 PM MST")
 }

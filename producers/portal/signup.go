@@ -30,17 +30,17 @@ func (p *portal) signUp(w http.ResponseWriter, r *http.Request) error {
 	}
 	application, refusals := p.application(r, f)
 	if refusals != nil {
-		return p.showSignUp(w, r, f, explain(tenantIn(r.Context()), refusals...))
+		return p.showSignUp(w, r, f, explain(r.Context(), refusals...))
 	}
 
 	admission, err := p.store.Register(r.Context(), application)
 	var refusal *enrollment.Refusal
 	switch {
 	case errors.As(err, &refusal):
-		return p.showSignUp(w, r, f, explain(tenantIn(r.Context()), refusal))
+		return p.showSignUp(w, r, f, explain(r.Context(), refusal))
 	case err != nil: // the form is kept: nobody types it twice because of us
 		p.logFailure(r, err)
-		return p.showSignUp(w, r, f, outage())
+		return p.showSignUp(w, r, f, voiceIn(r.Context()).outage())
 	}
 	if err := p.keepPending(w, r, admission.Enrollment); err != nil {
 		return err
@@ -56,6 +56,7 @@ func (p *portal) application(r *http.Request, f form) (enrollment.Application, [
 		Tenant:        tenant.ID,
 		AccountNumber: f.value(enrollment.FieldAccountNumber),
 		Code:          enrollment.Secret(f.value(enrollment.FieldCode)),
+		Locale:        voiceIn(r.Context()).String(), // of the mails that follow
 		RequestID:     orNew(requestID(f)),
 		Source:        source(r, p.proxies),
 	}
@@ -84,29 +85,30 @@ func (p *portal) application(r *http.Request, f form) (enrollment.Application, [
 func (p *portal) showSignUp(w http.ResponseWriter, r *http.Request, f form, a answer) error {
 	a.Tenant = tenantIn(r.Context())
 	a.writeHeader(w.Header())
+	v := voiceIn(r.Context())
 	fields := []field{
 		{
-			Name: enrollment.FieldAccountNumber, Label: "Account Number", Mark: "1", Type: "text", Class: "figures", Autocomplete: "off",
-			Hint: "As shown in the box at the bottom of your billing e-mail.",
+			Name: enrollment.FieldAccountNumber, Label: v.say("Account Number"), Mark: "1", Type: "text", Class: "figures", Autocomplete: "off",
+			Hint: v.say("As shown in the box at the bottom of your billing e-mail."),
 		},
 		{
-			Name: enrollment.FieldCode, Label: "Registration Code", Mark: "2", Type: "text", Class: "figures", Autocomplete: "off", Capitals: "characters",
-			Hint: "The one-time code from the same box. Blanks, dashes and small letters make no difference.",
+			Name: enrollment.FieldCode, Label: v.say("Registration Code"), Mark: "2", Type: "text", Class: "figures", Autocomplete: "off", Capitals: "characters",
+			Hint: v.say("The one-time code from the same box. Blanks, dashes and small letters make no difference."),
 		},
 		{
-			Name: enrollment.FieldEmail, Label: "Email", Type: "email", Autocomplete: "email", Capitals: "none",
-			Hint: "Where Bill Center sends its e-mails to you.",
+			Name: enrollment.FieldEmail, Label: v.say("Email"), Type: "email", Autocomplete: "email", Capitals: "none",
+			Hint: v.say("Where Bill Center sends its e-mails to you."),
 		},
 		{
-			Name: enrollment.FieldUsername, Label: "Username", Type: "text", Autocomplete: "username", Capitals: "none",
-			Hint: "For example your company’s name without spaces, like Bob’sBuilding. At least 3 characters.",
+			Name: enrollment.FieldUsername, Label: v.say("Username"), Type: "text", Autocomplete: "username", Capitals: "none",
+			Hint: v.say("For example your company’s name without spaces, like Bob’sBuilding. At least %d characters.", enrollment.MinUsername),
 		},
 	}
 	for i := range fields {
 		fields[i].Value = f.value(fields[i].Name)
 	}
 	return p.show(w, r, a.Status, view{
-		Name: "signup", Title: "Sign up for an Account", Step: stepSignUp, Problem: len(a.Problems) > 0,
+		Name: "signup", Title: v.say("Sign up for an Account"), Step: stepSignUp, Problem: len(a.Problems) > 0,
 		Body: signUpPage{RequestID: requestID(f), Fields: fields, Answer: a.on(fields)},
 	})
 }

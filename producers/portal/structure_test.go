@@ -74,7 +74,7 @@ func (s *structure) see(n *html.Node) {
 	}
 	switch n.Data {
 	case "html":
-		if attribute(n, "lang") != "en" {
+		if lang := attribute(n, "lang"); lang != "en-US" && lang != "es-US" {
 			s.fault("page says not which language it is in")
 		}
 	case "title":
@@ -130,6 +130,10 @@ func (s *structure) link(n *html.Node) {
 		s.fault("link to %s without a text", to)
 	}
 	switch {
+	case strings.Contains(to, "?lang="):
+		if attribute(n, "lang") == "" || attribute(n, "hreflang") == "" {
+			s.fault("link to another language, %s, does not say which", to)
+		}
 	case strings.HasPrefix(to, "#"):
 		s.references = append(s.references, to[1:])
 	case strings.HasPrefix(to, "https://"):
