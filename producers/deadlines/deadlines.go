@@ -1,5 +1,5 @@
 // Package deadlines says what time says: enrollments whose window has passed expire and release their code and username,
-// and what is kept only for a while is forgotten. The database's clock decides; this package only asks it to, now and then.
+// those of accounts that billing closed are cancelled, and what is kept only for a while is forgotten. The database's clock decides; this package only asks it to, now and then.
 package deadlines
 
 import (
@@ -11,6 +11,7 @@ import (
 // Store carries out what is due by its own clock.
 type Store interface {
 	ExpireDue(ctx context.Context, limit int) (int, error)
+	CancelClosed(ctx context.Context, limit int) (int, error)
 	Forget(ctx context.Context) (int, error)
 }
 
@@ -39,7 +40,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var forgotten time.Time
 	for {
-		k.expire(ctx)
+		k.end(ctx, "expired", k.Store.ExpireDue)
+		k.end(ctx, "cancelled", k.Store.CancelClosed)
 		if time.Since(forgotten) >= forgetEvery && k.forget(ctx) {
 			forgotten = time.Now()
 		}
@@ -51,17 +53,18 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-func (k *Keeper) expire(ctx context.Context) {
+// end has the store end enrollments, batch by batch, until none is left to.
+func (k *Keeper) end(ctx context.Context, how string, verb func(context.Context, int) (int, error)) {
 	for ctx.Err() == nil {
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), workTime)
-		n, err := k.Store.ExpireDue(work, batchSize)
+		n, err := verb(work, batchSize)
 		cancel()
 		if err != nil {
-			k.Log.WarnContext(ctx, "enrollments not expired yet", "error", err)
+			k.Log.WarnContext(ctx, "enrollments not "+how+" yet", "error", err)
 			return
 		}
 		if n > 0 {
-			k.Log.InfoContext(ctx, "enrollments expired", "count", n)
+			k.Log.InfoContext(ctx, "enrollments "+how, "count", n)
 		}
 		if n < batchSize {
 			return

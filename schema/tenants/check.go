@@ -46,7 +46,19 @@ func (c *checker) tenant(n tenantNode) *Tenant {
 	}
 	t.Support.HoursIn = c.hoursIn(n, t.Locales)
 	t.BaseURL = c.baseURL(n, t.Hosts)
+	t.PaymentPage = c.paymentPage(n.PaymentPage)
 	return t
+}
+
+func (c *checker) paymentPage(t text) string {
+	if t.value == "" {
+		return ""
+	}
+	u, err := url.Parse(t.value)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		c.wrong(t.line, "paymentPage", "%q is no page to send customers to; give one such as https://pay.example/mongo, or leave it out if there is none", t.value)
+	}
+	return t.value
 }
 
 var idPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
@@ -249,12 +261,9 @@ func (c *checker) policy(n policyNode) enrollment.Policy {
 	c.duration("policy.codeLife", n.CodeLife, &p.CodeLife, day, 366*day)
 	c.duration("policy.codeGrace", n.CodeGrace, &p.CodeGrace, 0, 366*day)
 	c.duration("policy.activationWindow", n.ActivationWindow, &p.ActivationWindow, time.Hour, 30*day)
-	if t := n.LeadingZerosOptional; t.value != "" {
-		if t.value != "true" && t.value != "false" {
-			c.wrong(t.line, "policy.leadingZerosOptional", "%q is neither true nor false", t.value)
-		}
-		p.LeadingZerosOptional = t.value == "true"
-	}
+	c.duration("policy.closedGrace", n.ClosedGrace, &p.ClosedGrace, 0, 2*366*day)
+	c.flag("policy.leadingZerosOptional", n.LeadingZerosOptional, &p.LeadingZerosOptional)
+	c.flag("policy.severalUsers", n.SeveralUsers, &p.SeveralUsers)
 	if t := n.PasswordMin; t.value != "" {
 		const least, most = 8, 64 // NIST SP 800-63B-4 3.1.1.2: never below 8, and 64 must be enough
 		var err error
@@ -263,6 +272,16 @@ func (c *checker) policy(n policyNode) enrollment.Policy {
 		}
 	}
 	return p
+}
+
+func (c *checker) flag(key string, t text, into *bool) {
+	if t.value == "" {
+		return
+	}
+	if t.value != "true" && t.value != "false" {
+		c.wrong(t.line, key, "%q is neither true nor false", t.value)
+	}
+	*into = t.value == "true"
 }
 
 func (c *checker) duration(key string, t text, into *time.Duration, least, most time.Duration) {

@@ -98,6 +98,8 @@ type tenantNode struct {
 	Locales  []text     `yaml:"locales"`
 	Policy   policyNode `yaml:"policy"`
 
+	PaymentPage text `yaml:"paymentPage"`
+
 	line int
 }
 
@@ -127,6 +129,8 @@ type policyNode struct {
 	CodeGrace            text `yaml:"codeGrace"`
 	ActivationWindow     text `yaml:"activationWindow"`
 	PasswordMin          text `yaml:"passwordMin"`
+	ClosedGrace          text `yaml:"closedGrace"`
+	SeveralUsers         text `yaml:"severalUsers"`
 }
 
 // UnmarshalYAML keeps the line that a tenant begins on, which is where the keys are missed that it lacks.

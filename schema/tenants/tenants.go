@@ -29,6 +29,8 @@ type Tenant struct {
 	TimeZone *time.Location  // of dates on pages and in mails
 	Locales  []locale.Locale // that customers can choose from; the first is for those who ask for none of them
 	Policy   enrollment.Policy
+
+	PaymentPage string // https, of the provider's; where customers pay and change how they do; optional
 }
 
 // Support is whom a customer can ask. Every refusal shows it.

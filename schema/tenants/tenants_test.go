@@ -69,7 +69,8 @@ func TestAFileIsReadWhole(t *testing.T) {
 			Brand:   tenants.Brand{Primary: "#0f4c81", OnPrimary: "#ffffff"},
 			Locales: []locale.Locale{english, spanish},
 			Policy: enrollment.Policy{LeadingZerosOptional: true, CodeLife: 60 * 24 * time.Hour, CodeGrace: 0,
-				ActivationWindow: 48 * time.Hour, PasswordMin: 12},
+				ActivationWindow: 48 * time.Hour, PasswordMin: 12,
+				ClosedGrace: 60 * 24 * time.Hour, SeveralUsers: true},
 		},
 		{
 			ID: "acme-2", Name: "Acme", Hosts: []string{"acme.localhost", "::1"}, BaseURL: "http://acme.localhost:8080",
@@ -190,6 +191,9 @@ func TestAMistakeNamesItsLineKeyAndRemedy(t *testing.T) {
 		{"half a day", "codeLife: 60d", "codeLife: 60.5d", "tenants.yaml:23: policy.codeLife: "},
 		{"a grace of years", "codeGrace: 0d", "codeGrace: 5000d", "tenants.yaml:24: policy.codeGrace: "},
 		{"a window of minutes", "activationWindow: 48h", "activationWindow: 5m", `tenants.yaml:25: policy.activationWindow: "5m" is out of range; give 1h to 30d`},
+		{"a grace of decades", "activationWindow: 48h", "closedGrace: 9999d", `tenants.yaml:25: policy.closedGrace: "9999d" is out of range; give 0d to 732d`},
+		{"several users, perhaps", "activationWindow: 48h", "severalUsers: perhaps", `tenants.yaml:25: policy.severalUsers: "perhaps" is neither true nor false`},
+		{"a payment page that anybody can read along", "policy:", "paymentPage: http://pay.example\n    policy:", `tenants.yaml:21: paymentPage: "http://pay.example" is no page to send customers to`},
 		{"a short password", "passwordMin: 12", "passwordMin: 7", `tenants.yaml:26: policy.passwordMin: "7" must be a number from 8 to 64`},
 		{"a password of so many words", "passwordMin: 12", "passwordMin: twelve", "tenants.yaml:26: policy.passwordMin: "},
 	} {
