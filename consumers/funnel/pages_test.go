@@ -124,6 +124,15 @@ func TestEveryNumberLeadsToAsManyJourneys(t *testing.T) {
 	}
 }
 
+func TestNumbersKeepTheTimeOfTheirReport(t *testing.T) {
+	m, _ := simulated(t, 50)
+	for _, a := range get(t, office(m), "/funnel").all("a") {
+		if to := attribute(a, "href"); strings.HasPrefix(to, "/funnel/journeys") && !strings.Contains(to, "as_of=") {
+			t.Errorf("%s may list others by the time it is followed", to)
+		}
+	}
+}
+
 func TestThePageShowsWhatTheReportSays(t *testing.T) {
 	m, asOf := simulated(t, 300)
 	office := office(m)
