@@ -120,7 +120,7 @@ func TestARebuildBelievesNoStreamThatWasMadeAnew(t *testing.T) {
 
 func TestARebuildKeepsTheFactsOfATenantThatIsNotConfigured(t *testing.T) {
 	s := stage(t)
-	s.takesFacts(told(t, "gone", "1", 1, events.Invited{Fact: about("a", "", 0)}), told(t, mongo, "2", 2, events.Invited{Fact: about("b", "", 0)}))
+	s.takesFacts(told(t, "gone", "1", 5, events.Invited{Fact: about("a", "", 0)}), told(t, mongo, "2", 2, events.Invited{Fact: about("b", "", 0)}))
 	digest := s.digest()
 	ok(t, s.RebuildFunnel(t.Context(), stream([]events.Received{told(t, mongo, "2", 2, events.Invited{Fact: about("b", "", 0)})})))
 	if got := s.digest(); got != digest {
