@@ -85,7 +85,7 @@ func everyPage(t *testing.T) map[string]handler {
 			return p.showLogIn(w, r, "", "", answer{Status: 200})
 		},
 		"login after the activation": func(w http.ResponseWriter, r *http.Request) error {
-			return p.showLogIn(w, r, "Bob’sBuilding", "Your account is active.", answer{Status: 200})
+			return p.showLogIn(w, r, "Bob’sBuilding", voiceIn(r.Context()).say("Your account is active"), answer{Status: 200})
 		},
 		"check-email without a sign-up": p.checkEmail,
 		"account without invoices": func(w http.ResponseWriter, r *http.Request) error {
@@ -119,7 +119,7 @@ func everyPage(t *testing.T) map[string]handler {
 			pending.State, pending.Email, pending.Username, pending.CompanyName = state, "ada@bobsbuilding.example", "Bob’sBuilding", "Bob's <Building>"
 			scenes["check-email, "+string(state)+" "+name] = func(w http.ResponseWriter, r *http.Request) error {
 				body := p.pendingPage(r, pending, form{}, answer{})
-				return p.show(w, r, 200, view{Name: "check-email", Title: "Check your e-mail", Step: stepCheckEmail, Body: body})
+				return p.show(w, r, 200, view{Name: "check-email", Title: voiceIn(r.Context()).say("Check your e-mail"), Step: stepCheckEmail, Body: body})
 			}
 		}
 	}

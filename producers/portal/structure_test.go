@@ -130,7 +130,7 @@ func (s *structure) link(n *html.Node) {
 		s.fault("link to %s without a text", to)
 	}
 	switch {
-	case strings.Contains(to, "?lang="):
+	case strings.Contains(to, "lang="):
 		if attribute(n, "lang") == "" || attribute(n, "hreflang") == "" {
 			s.fault("link to another language, %s, does not say which", to)
 		}

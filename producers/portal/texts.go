@@ -147,7 +147,8 @@ func (v voices) listen(r *http.Request, t *tenants.Tenant) *voice {
 		before = cookie.Value
 	}
 	asked := strings.Join(r.Header.Values("Accept-Language"), ",")
-	return v[locale.Closest(t.Locales, r.URL.Query().Get(languageChoice), before, asked).String()]
+	l, _ := locale.Closest(t.Locales, r.URL.Query().Get(languageChoice), before, asked)
+	return v[l.String()]
 }
 
 // languageLink leads to the same page in another language.
@@ -185,7 +186,7 @@ func (p *portal) speak(w http.ResponseWriter, r *http.Request) {
 	tag := voiceIn(r.Context()).String()
 	w.Header().Set("Content-Language", tag)
 	w.Header().Set("Vary", "Origin, Sec-Fetch-Site, Accept-Language, Cookie")
-	if chosen := r.URL.Query().Get(languageChoice); chosen == tag {
+	if _, met := locale.Closest(tenantIn(r.Context()).Locales, r.URL.Query().Get(languageChoice)); met {
 		p.setNote(w, r, languageCookie, tag, int(languageLife.Seconds()))
 	}
 }

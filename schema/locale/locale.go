@@ -51,8 +51,9 @@ func (l Locale) region() string {
 }
 
 // Closest returns the one of the offered locales that fits the wishes best: tags, or values of Accept-Language, the dearest
-// wish first. Wishes that cannot be read or met are passed over; who has no other gets the first locale. There must be one.
-func Closest(offered []Locale, wishes ...string) Locale {
+// wish first. Wishes that cannot be read or met are passed over; who has no other gets the first locale, not met. There must
+// be one.
+func Closest(offered []Locale, wishes ...string) (l Locale, met bool) {
 	matcher := language.NewMatcher(tags(offered))
 	for _, wish := range wishes {
 		wanted, _, err := language.ParseAcceptLanguage(wish)
@@ -60,10 +61,10 @@ func Closest(offered []Locale, wishes ...string) Locale {
 			continue
 		}
 		if _, i, confidence := matcher.Match(wanted...); confidence >= language.High {
-			return offered[i]
+			return offered[i], true
 		}
 	}
-	return offered[0]
+	return offered[0], false
 }
 
 func tags(locales []Locale) []language.Tag {

@@ -36,22 +36,27 @@ func TestClosest(t *testing.T) {
 		name   string
 		wishes []string
 		want   string
+		unmet  bool
 	}{
-		{"nothing asked", nil, "en-US"},
-		{"a language alone", []string{"es"}, "es-US"},
-		{"another region's Spanish", []string{"es-MX,es;q=0.9,en;q=0.5"}, "es-US"},
-		{"the weight decides, not the order", []string{"es;q=0.3,en;q=0.9"}, "en-US"},
-		{"a language that we have not goes to the next", []string{"fr-CA,es;q=0.5"}, "es-US"},
-		{"only languages that we have not", []string{"fr-CA,de"}, "en-US"},
-		{"Catalan is no Spanish", []string{"ca"}, "en-US"},
-		{"the dearest wish first", []string{"es", "en-US"}, "es-US"},
-		{"a wish that cannot be met is passed over", []string{"fr", "es"}, "es-US"},
-		{"nonsense is passed over", []string{"' OR 1=1", "\x00", "es"}, "es-US"},
-		{"refused by its weight", []string{"es;q=0,en"}, "en-US"},
+		{"nothing asked", nil, "en-US", true},
+		{"a language alone", []string{"es"}, "es-US", false},
+		{"another region's Spanish", []string{"es-MX,es;q=0.9,en;q=0.5"}, "es-US", false},
+		{"the weight decides, not the order", []string{"es;q=0.3,en;q=0.9"}, "en-US", false},
+		{"a language that we have not goes to the next", []string{"fr-CA,es;q=0.5"}, "es-US", false},
+		{"only languages that we have not", []string{"fr-CA,de"}, "en-US", true},
+		{"Catalan is no Spanish", []string{"ca"}, "en-US", true},
+		{"the dearest wish first", []string{"es", "en-US"}, "es-US", false},
+		{"a wish that cannot be met is passed over", []string{"fr", "es"}, "es-US", false},
+		{"nonsense is passed over", []string{"' OR 1=1", "\x00", "es"}, "es-US", false},
+		{"refused by its weight", []string{"es;q=0,en"}, "en-US", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := Closest(offered, c.wishes...).String(); got != c.want {
+			got, met := Closest(offered, c.wishes...)
+			if got.String() != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
+			}
+			if met == c.unmet {
+				t.Errorf("met: %v", met)
 			}
 		})
 	}
