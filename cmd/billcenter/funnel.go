@@ -57,13 +57,16 @@ func (q querying) query() (funnel.Query, error) {
 }
 
 // funnel opens the store's journeys for one answer.
-func (s *services) funnel(in *invocation) (*funnel.Funnel, func() error, error) {
+func (s *services) funnel(in *invocation, tenant string) (*funnel.Funnel, func() error, error) {
 	if err := s.complete(); err != nil {
 		return nil, nil, err
 	}
 	directory, err := s.directory()
 	if err != nil {
 		return nil, nil, err
+	}
+	if tenant != "" && !directory.Has(tenant) {
+		return nil, nil, &usageError{fmt.Errorf("--tenant: %q is none of the tenants; see --tenants", tenant)}
 	}
 	st, done, err := s.store(in)
 	if err != nil {
@@ -97,7 +100,7 @@ func (c *funnelReportCommand) Run(in *invocation) error {
 	if err != nil {
 		return err
 	}
-	f, done, err := c.funnel(in)
+	f, done, err := c.funnel(in, c.Tenant)
 	if err != nil {
 		return err
 	}
@@ -197,7 +200,7 @@ func (c *funnelCompareCommand) Run(in *invocation) error {
 	if err := b.Check(); err != nil {
 		return &usageError{fmt.Errorf("the other period: %w", err)}
 	}
-	f, done, err := c.funnel(in)
+	f, done, err := c.funnel(in, c.Tenant)
 	if err != nil {
 		return err
 	}
@@ -245,7 +248,7 @@ func (c *funnelJourneysCommand) Run(in *invocation) error {
 	if c.Value != nil {
 		s.Value, s.Segmented = *c.Value, true
 	}
-	f, done, err := c.funnel(in)
+	f, done, err := c.funnel(in, c.Tenant)
 	if err != nil {
 		return err
 	}
@@ -266,7 +269,7 @@ func (c *funnelJourneysCommand) Run(in *invocation) error {
 	w := tabwriter.NewWriter(in.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "tenant\taccount\tentered\treached\tat\toutcome\treason")
 	for _, t := range traced {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Tenant, t.Account, t.Entered.Format(time.RFC3339), t.Reached, t.At.Format(time.RFC3339), t.Outcome, t.Reason)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Tenant, t.Account, t.Entered.Format(time.RFC3339Nano), t.Reached, t.At.Format(time.RFC3339Nano), t.Outcome, t.Reason)
 	}
 	return w.Flush()
 }
@@ -279,7 +282,7 @@ type funnelFactsCommand struct {
 }
 
 func (c *funnelFactsCommand) Run(in *invocation) error {
-	f, done, err := c.funnel(in)
+	f, done, err := c.funnel(in, c.Tenant)
 	if err != nil {
 		return err
 	}

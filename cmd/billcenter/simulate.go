@@ -224,7 +224,7 @@ func (c *simulateCommand) perform(ctx context.Context, s *stage, players []*play
 
 // found is what the funnel says, by the same way as `billcenter funnel`.
 func (c *simulateCommand) found(in *invocation, q funnel.Query) ([]simulation.Step, error) {
-	f, done, err := c.funnel(in)
+	f, done, err := c.funnel(in, c.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -121,7 +121,8 @@ func (q Query) Check() error {
 	if err != nil {
 		return bad("to", "%s", err)
 	}
-	if q.From != "" && q.To != "" && !from.Before(to) {
+	alike := q.Zone != "" || len(q.From) == len(time.DateOnly) == (len(q.To) == len(time.DateOnly)) // else it is for the tenants' zones to say
+	if q.From != "" && q.To != "" && alike && !from.Before(to) {
 		return bad("to", "%s is not after --from %s; the end is not part of the range", q.To, q.From)
 	}
 	return nil

@@ -35,7 +35,7 @@ func (j Journey) wayOf(enrollment int16) (way [Steps]int64, reached int) {
 
 func (j Journey) first(kind Kind, enrollment int16, from int64) (at int64, ok bool) {
 	for _, f := range j.Facts {
-		if f.Kind == kind && f.At >= from && (f.Enrollment == 0 || f.Enrollment == enrollment) {
+		if f.Kind == kind && f.At >= from && (f.Enrollment == 0 || f.Enrollment == enrollment || kind == Invited) {
 			return f.At, true
 		}
 	}
