@@ -134,8 +134,8 @@ func (p *parts) letterhead(id string) (mailer.Letterhead, bool) {
 	return mailer.Letterhead{
 		Name: t.Name, BaseURL: t.BaseURL, Color: t.Brand.Primary, From: netmail.Address{Name: t.Mail.FromName, Address: t.Mail.FromAddress},
 		ReplyTo: netmail.Address{Name: t.Name, Address: t.Support.Email},
-		Support: mailer.Support{Phone: strings.Join(t.Support.Phones, ", "), ShortCode: t.Support.ShortDial, Email: t.Support.Email, Hours: t.Support.Hours},
-		Zone:    t.TimeZone,
+		Support: mailer.Support{Phone: strings.Join(t.Support.Phones, ", "), ShortCode: t.Support.ShortDial, Email: t.Support.Email, Hours: t.Support.HoursFor},
+		Zone:    t.TimeZone, Locales: t.Locales,
 	}, true
 }
 

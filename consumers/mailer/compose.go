@@ -5,7 +5,6 @@ import (
 	"embed"
 	"fmt"
 	htmltemplate "html/template"
-	"io/fs"
 	netmail "net/mail"
 	"net/url"
 	"strings"
@@ -16,29 +15,35 @@ import (
 	"github.com/wneessen/go-mail"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/locale"
 )
 
-// letters holds every word that a mail says. A second language is a second folder with the same files.
+// letters holds every word that a mail says. Each of locale.Languages has a folder with the same files.
 //
 //go:embed letters
 var letters embed.FS
 
-const fallbackLanguage = "en"
-
 // letter is what the templates see. Its texts are of one line each.
 type letter struct {
-	Language    string
+	Locale      locale.Locale
 	Brand       string // the tenant's name
 	Color       string // of the button, dark enough for white text
-	Support     Support
+	Support     contacts
 	Username    string
 	Company     string // empty: billing told none
 	Account     string // in full: for the address of record only
 	AccountTail string // empty: too short to have one
 	Link        string
 	Lifetime    lifetime
+	Until       time.Time // in the tenant's zone: Lifetime from now, so that it is never too late, however long the mail takes
 	At          time.Time // in the tenant's zone
 }
+
+// Language is the one that the letter is written in.
+func (l letter) Language() string { return l.Locale.Language() }
+
+// When writes a moment as the letter's readers do.
+func (l letter) When(at time.Time) string { return l.Locale.LongMoment(at) }
 
 // lifetime is a duration in the largest unit that says it exactly.
 type lifetime struct{ Days, Hours, Minutes int }
@@ -62,16 +67,9 @@ type composer struct {
 
 func newComposer() (*composer, error) {
 	c := &composer{text: map[string]*texttemplate.Template{}, html: map[string]*htmltemplate.Template{}}
-	languages, err := fs.ReadDir(letters, "letters")
-	if err != nil {
-		return nil, fmt.Errorf("mail templates: %w", err)
-	}
-	for _, l := range languages {
-		if !l.IsDir() {
-			continue
-		}
+	for _, language := range locale.Languages {
 		for _, purpose := range enrollment.Purposes {
-			if err := c.parse(l.Name(), purpose); err != nil {
+			if err := c.parse(language, purpose); err != nil {
 				return nil, fmt.Errorf("mail templates: %w", err)
 			}
 		}
@@ -95,15 +93,6 @@ func (c *composer) parse(language string, purpose enrollment.Purpose) error {
 	return nil
 }
 
-// language picks the spoken language that a BCP 47 tag asks for.
-func (c *composer) language(locale string) string {
-	base, _, _ := strings.Cut(strings.ToLower(locale), "-")
-	if _, ok := c.text[base+"/"+string(enrollment.ActivationMail)]; ok {
-		return base
-	}
-	return fallbackLanguage
-}
-
 // stationery is the part of a mail's header that is not its subject.
 type stationery struct {
 	From      netmail.Address
@@ -115,7 +104,7 @@ type stationery struct {
 
 // compose returns a whole mail, ready for DATA.
 func (c *composer) compose(purpose enrollment.Purpose, s stationery, l letter) ([]byte, error) {
-	key := l.Language + "/" + string(purpose)
+	key := l.Language() + "/" + string(purpose)
 	var subject, text, html bytes.Buffer
 	if err := c.text[key].ExecuteTemplate(&subject, "subject", l); err != nil {
 		return nil, fmt.Errorf("compose %s: %w", purpose, err)
@@ -134,7 +123,7 @@ func (c *composer) compose(purpose enrollment.Purpose, s stationery, l letter) (
 	m.Subject(oneLine(subject.String()))
 	m.SetMessageIDWithValue(s.MessageID)
 	m.SetDateWithValue(s.Date)
-	m.SetGenHeader("Content-Language", l.Language)
+	m.SetGenHeader("Content-Language", l.Language())
 	m.SetGenHeader("Auto-Submitted", "auto-generated")      // RFC 3834: no vacation notes, please
 	m.SetGenHeader(mail.HeaderXAutoResponseSuppress, "All") // the same for Exchange
 	// Quoted-printable, go-mail's default, also keeps long lines and lone dots away from SMTP.

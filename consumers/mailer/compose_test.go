@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/locale"
 )
 
 // read is a mail as a mail program sees it.
@@ -70,12 +71,22 @@ func sample(t *testing.T) (stationery, letter) {
 			MessageID: "0191f3a0-0000-7000-8000-000000000001.activation.1.1@mongo.billcenter.net",
 			Date:      time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC),
 		}, letter{
-			Language: "en", Brand: "Mongotel", Color: "#0b57b0",
-			Support:  Support{Phone: "(718) 942-9990", ShortCode: "611", Email: "helpdesk@mongotel.example", Hours: "Monday to Friday, 9 AM to 5 PM"},
+			Locale: speaking(t, "en-US"), Brand: "Mongotel", Color: "#0b57b0",
+			Support:  contacts{Phone: "(718) 942-9990", ShortCode: "611", Email: "helpdesk@mongotel.example", Hours: "Monday to Friday, 9 AM to 5 PM"},
 			Username: "Bob’sBuilding", Company: "Bob's Building", Account: "100482-7", AccountTail: "82-7",
 			Link: "https://mongo.billcenter.net/activate/AbC-_09", Lifetime: inWords(72 * time.Hour),
-			At: time.Date(2026, 11, 20, 13, 5, 0, 0, time.UTC).In(zone),
+			Until: time.Date(2026, 11, 23, 13, 5, 0, 0, time.UTC).In(zone),
+			At:    time.Date(2026, 11, 20, 13, 5, 0, 0, time.UTC).In(zone),
 		}
+}
+
+func speaking(t *testing.T, tag string) locale.Locale {
+	t.Helper()
+	l, err := locale.Parse(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func compose(t *testing.T, purpose enrollment.Purpose, s stationery, l letter) read {
@@ -133,7 +144,8 @@ To finish:
 2. Choose a password on the page that opens.
 3. Log in with your username, Bob’sBuilding, and that password.
 
-The link works for 3 days.
+The link works for 3 days:
+until Monday, November 23, 2026 at 8:05 AM (EST).
 
 This was not you? Then do nothing. Without a password chosen on that page
 the request ends by itself, and nobody gets access.
@@ -236,28 +248,102 @@ func TestHowLongALinkWorksInWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for d, want := range map[time.Duration]string{
-		time.Minute: "1 minute", 90 * time.Minute: "90 minutes", time.Hour: "1 hour", 24 * time.Hour: "24 hours", 36 * time.Hour: "36 hours",
-		48 * time.Hour: "2 days", 72 * time.Hour: "3 days", 30 * 24 * time.Hour: "30 days", 61 * time.Second: "1 minute",
+	for d, want := range map[time.Duration][2]string{
+		time.Minute: {"1 minute", "1 minuto"}, 90 * time.Minute: {"90 minutes", "90 minutos"}, time.Hour: {"1 hour", "1 hora"},
+		24 * time.Hour: {"24 hours", "24 horas"}, 36 * time.Hour: {"36 hours", "36 horas"}, 48 * time.Hour: {"2 days", "2 días"},
+		72 * time.Hour: {"3 days", "3 días"}, 30 * 24 * time.Hour: {"30 days", "30 días"}, 61 * time.Second: {"1 minute", "1 minuto"},
 	} {
-		var got strings.Builder
-		if err := c.text["en/activation"].ExecuteTemplate(&got, "lifetime", inWords(d)); err != nil {
-			t.Fatal(err)
-		}
-		if got.String() != want {
-			t.Errorf("%s is %q, want %q", d, got.String(), want)
+		for i, language := range locale.Languages {
+			var got strings.Builder
+			if err := c.text[language+"/activation"].ExecuteTemplate(&got, "lifetime", inWords(d)); err != nil {
+				t.Fatal(err)
+			}
+			if got.String() != want[i] {
+				t.Errorf("%s is %q, want %q", d, got.String(), want[i])
+			}
 		}
 	}
 }
 
-func TestALanguageThatWeDoNotSpeakIsEnglish(t *testing.T) {
-	c, err := newComposer()
-	if err != nil {
-		t.Fatal(err)
+func TestALetterIsInTheClosestLocaleThatTheTenantOffers(t *testing.T) {
+	english, spanish := speaking(t, "en-US"), speaking(t, "es-US")
+	both, latin, one := []locale.Locale{english, spanish}, []locale.Locale{spanish, english}, []locale.Locale{english}
+	for _, c := range []struct {
+		offered []locale.Locale
+		asked   string
+		want    locale.Locale
+	}{
+		{both, "en-US", english}, {both, "EN", english}, {both, "de-CH", english}, {both, "", english}, {both, "../en", english},
+		{both, "es-US", spanish}, {both, "es", spanish}, {both, "es-MX", spanish}, {latin, "de-CH", spanish}, {latin, "", spanish}, {one, "es-US", english},
+	} {
+		h := Letterhead{Locales: c.offered, Support: Support{Hours: func(l locale.Locale) string { return "hours in " + l.Language() }}}
+		l := h.letter(c.asked)
+		if l.Locale != c.want || l.Support.Hours != "hours in "+c.want.Language() {
+			t.Errorf("%q of %v is %s, with %s", c.asked, c.offered, l.Locale, l.Support.Hours)
+		}
 	}
-	for locale, want := range map[string]string{"en-US": "en", "EN": "en", "de-CH": "en", "": "en", "../en": "en"} {
-		if got := c.language(locale); got != want {
-			t.Errorf("%q is %q, want %q", locale, got, want)
+}
+
+func TestTheTextOfAnActivationMailInSpanish(t *testing.T) {
+	s, l := sample(t)
+	l.Locale, l.Support.Hours = speaking(t, "es-US"), "de lunes a viernes"
+	got := compose(t, enrollment.ActivationMail, s, l)
+	want := `Hola, Bob’sBuilding:
+
+Usted se registró para consultar en línea la cuenta de Bob's Building
+con Mongotel (número de cuenta terminado en 82-7).
+
+Para terminar:
+
+1. Abra este enlace:
+
+   https://mongo.billcenter.net/activate/AbC-_09
+
+2. Elija una contraseña en la página que se abre.
+3. Inicie sesión con su nombre de usuario, Bob’sBuilding, y esa contraseña.
+
+El enlace funciona durante 3 días:
+hasta el lunes, 23 de noviembre de 2026, 8:05 a. m. (EST).
+
+¿No fue usted? Entonces no haga nada. Si nadie elige una contraseña en esa
+página, la solicitud termina sola y nadie obtiene acceso.
+
+¿Tiene preguntas? Llame al (718) 942-9990, o al 611 desde una de nuestras líneas, o escriba a helpdesk@mongotel.example. Atendemos de lunes a viernes.
+`
+	if diff := cmp.Diff(want, strings.ReplaceAll(got.text, "\u00a0", " ")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if subject, err := got.header.Subject(); err != nil || subject != "Termine de registrar su cuenta de Mongotel" {
+		t.Errorf("subject %q, %v", subject, err)
+	}
+	if got.header.Get("Content-Language") != "es" || !strings.Contains(got.html, `<html lang="es"`) {
+		t.Error("the mail does not say that it is Spanish")
+	}
+}
+
+func TestEveryMailIsWholeInEveryLanguage(t *testing.T) {
+	s, l := sample(t)
+	for _, purpose := range enrollment.Purposes {
+		lines := map[string]int{}
+		for _, tag := range []string{"en-US", "es-US"} {
+			l.Locale = speaking(t, tag)
+			got := compose(t, purpose, s, l)
+			lines[tag] = strings.Count(got.text, "\n\n")
+			for _, hole := range []string{"<no value>", "%!", "ZgotmplZ"} {
+				if strings.Contains(got.text+got.html, hole) {
+					t.Errorf("%s in %s has %s", purpose, tag, hole)
+				}
+			}
+			if tag == "es-US" {
+				for _, english := range []string{" the ", "password", " link ", "Questions", " account ", " was "} {
+					if strings.Contains(got.text+got.html, english) {
+						t.Errorf("%s in Spanish says %q", purpose, english)
+					}
+				}
+			}
+		}
+		if lines["en-US"] != lines["es-US"] {
+			t.Errorf("%s: %d paragraphs in English, %d in Spanish", purpose, lines["en-US"], lines["es-US"])
 		}
 	}
 }

@@ -117,12 +117,13 @@ func (m *Mailer) ActivationRequested(ctx context.Context, e events.Event, r even
 	}
 	mail.MessageID = messageID(mail, base)
 	token := enrollment.Mint(m.o.LinkKey, e.Tenant, enrollment.Link{Enrollment: id, Generation: r.Generation}, to)
-	l := tenant.letter(m.composer.language(r.Locale))
+	l := tenant.letter(r.Locale)
 	l.Username = oneLine(r.Username)
 	l.Company = oneLine(r.CompanyName)
 	l.AccountTail = tail(oneLine(r.AccountNumber))
 	l.Link = base.JoinPath("activate", token.Reveal()).String()
 	l.Lifetime = inWords(valid)
+	l.Until = time.Now().Add(valid).In(tenant.Zone)
 
 	outcome, err := m.deliver(ctx, mail, tenant, to, l)
 	if err != nil || outcome == nil {
@@ -151,7 +152,7 @@ func (m *Mailer) EnrollmentNoticeRequested(ctx context.Context, e events.Event, 
 		GiveUpAt:      r.ActivatedAt.Add(noticeLife),
 	}
 	mail.MessageID = messageID(mail, base)
-	l := tenant.letter(m.composer.language(r.Locale))
+	l := tenant.letter(r.Locale)
 	l.Company = oneLine(r.CompanyName)
 	l.Account = oneLine(r.AccountNumber)
 	l.At = r.ActivatedAt.In(tenant.Zone)

@@ -15,6 +15,7 @@ import (
 	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/events/bus"
 	"github.com/mongotel/billcenter/events/bus/bustest"
+	"github.com/mongotel/billcenter/schema/locale"
 )
 
 var linkKey = []byte("a link key for tests, 32 bytes!!")
@@ -31,9 +32,26 @@ func mongotel(t testing.TB) mailer.Letterhead {
 		Color:   "#0b57b0",
 		From:    netmail.Address{Name: "Mongotel Bill Center", Address: "no-reply@mongotel.example"},
 		ReplyTo: netmail.Address{Name: "Mongotel Helpdesk", Address: "helpdesk@mongotel.example"},
-		Support: mailer.Support{Phone: "(718) 942-9990", ShortCode: "611", Email: "helpdesk@mongotel.example", Hours: "Monday to Friday, 9 AM to 5 PM"},
+		Support: mailer.Support{Phone: "(718) 942-9990", ShortCode: "611", Email: "helpdesk@mongotel.example", Hours: hours},
 		Zone:    zone,
+		Locales: []locale.Locale{localeOf(t, "en-US"), localeOf(t, "es-US")},
 	}
+}
+
+func hours(l locale.Locale) string {
+	if l.Language() == "es" {
+		return "de lunes a viernes"
+	}
+	return "Monday to Friday, 9 AM to 5 PM"
+}
+
+func localeOf(t testing.TB, tag string) locale.Locale {
+	t.Helper()
+	l, err := locale.Parse(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 // office is a mailer at work between a real broker and a real SMTP server.
