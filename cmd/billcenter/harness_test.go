@@ -276,6 +276,7 @@ type visitor struct {
 	base   string
 	client *http.Client
 	agent  string
+	speaks string // Accept-Language
 }
 
 func (s *system) visitor(t *testing.T) *visitor {
@@ -284,7 +285,8 @@ func (s *system) visitor(t *testing.T) *visitor {
 		t.Fatal(err)
 	}
 	return &visitor{t: t, base: s.Portal, client: &http.Client{Jar: jar, Timeout: 30 * time.Second},
-		agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+		agent:  "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+		speaks: "en-US,en;q=0.9"}
 }
 
 // scanner is what a mail provider sends after links.
@@ -326,7 +328,7 @@ func (v *visitor) do(method, path string, form url.Values) page {
 		v.t.Fatal(err)
 	}
 	r.Header.Set("User-Agent", v.agent)
-	r.Header.Set("Accept-Language", "en-US,en;q=0.9")
+	r.Header.Set("Accept-Language", v.speaks)
 	r.Header.Set("Sec-Fetch-Mode", "navigate")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	if form != nil {
