@@ -111,7 +111,7 @@ func timesChart(id, of string, buckets []Bucket) chart {
 
 // trendChart has a bar for the entries of each period and a line for the rate. What is not final is drawn hollow and dashed.
 func trendChart(points []TrendPoint) chart {
-	const width, height, left, right, top, bottom = 720.0, 230.0, 52.0, 50.0, 24.0, 30.0
+	const width, height, left, right, top, bottom = 720.0, 230.0, 76.0, 50.0, 24.0, 30.0
 	c := chart{ID: "chart-trend", Width: width, Height: height}
 	most := 1
 	for _, p := range points {
