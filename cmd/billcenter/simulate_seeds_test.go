@@ -1,0 +1,10 @@
+//go:build ci
+
+package main
+
+import "testing"
+
+func TestTheFunnelSaysTheTruthAboutMoreSimulatedCustomers(t *testing.T) {
+	t.Parallel()
+	simulates(t, "2", "3")
+}
