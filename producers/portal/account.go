@@ -16,6 +16,8 @@ type accountPage struct {
 	Invoices []enrollment.Invoice // the newest
 	More     bool
 	Notice   string
+
+	SeveralUsers bool // as the tenant allows for one account
 }
 
 // Several reports whether it has to be said which account something belongs to.
@@ -27,7 +29,9 @@ func (p *portal) account(w http.ResponseWriter, r *http.Request, c enrollment.Cu
 	if err != nil {
 		return err
 	}
-	page := accountPage{Customer: c, Invoices: invoices}
+	page := accountPage{
+		Customer: c, Invoices: invoices, Notice: p.takeNotice(r), SeveralUsers: tenantIn(r.Context()).Policy.SeveralUsers,
+	}
 	if len(invoices) > newestInvoices {
 		page.Invoices, page.More = invoices[:newestInvoices], true
 	}

@@ -51,17 +51,11 @@ func (p *portal) activate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return p.deadLink(w, r, err)
 	}
-	password := f.value(enrollment.FieldPassword)
-	var broken rules
-	broken.add(enrollment.CheckPassword(password, tenant.Policy.PasswordMin,
-		invitation.Username, string(invitation.Email), invitation.AccountNumber, tenant.Name))
-	if broken == nil && enrollment.NormalizePassword(password) != enrollment.NormalizePassword(f.value(enrollment.FieldConfirmation)) {
-		broken.add(&enrollment.Refusal{Reason: enrollment.PasswordMismatch, Field: enrollment.FieldConfirmation})
-	}
+	broken := chosen(f, tenant.Policy.PasswordMin, invitation.Username, string(invitation.Email), invitation.AccountNumber, tenant.Name)
 	if broken != nil {
 		return p.showActivate(w, r, invitation, explain(r.Context(), broken...))
 	}
-	hash, err := p.passwords.hash(r.Context(), enrollment.NormalizePassword(password))
+	hash, err := p.passwords.hash(r.Context(), enrollment.NormalizePassword(f.value(enrollment.FieldPassword)))
 	if err != nil {
 		return err
 	}

@@ -10,10 +10,11 @@ import (
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
-// Two notes travel with the browser, signed, so that no row and no session is needed for them.
+// Notes travel with the browser, signed, so that no row and no session is needed for them.
 const (
 	pendingNote   = "enrollment" // whose check-your-email page this is
 	activatedNote = "activated"  // what to fill in at the log-in
+	resetNote     = "reset"      // the same after a password was reset
 
 	// noteSignature keeps the key ring's other signatures from passing for a note's.
 	noteSignature = "portal note"

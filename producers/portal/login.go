@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"time"
@@ -81,6 +82,9 @@ func (p *portal) logInForm(w http.ResponseWriter, r *http.Request) error {
 	if activated {
 		notice = voiceIn(r.Context()).say("Your account is active. Log in with the password you have just chosen.")
 	}
+	if n, ok := p.find(r, resetNote); ok {
+		username, notice = n.Username, voiceIn(r.Context()).say("Your password was changed. Log in with the new one.")
+	}
 	return p.showLogIn(w, r, username, notice, answer{Status: http.StatusOK})
 }
 
@@ -126,6 +130,7 @@ func (p *portal) logIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p.throwAway(w, r, activatedNote)
+	p.throwAway(w, r, resetNote)
 	http.Redirect(w, r, "/account", http.StatusSeeOther)
 	return nil
 }
@@ -141,6 +146,10 @@ func (p *portal) startSession(r *http.Request, user int64) error {
 	}
 	s.Put(ctx, sessionTenant, tenantIn(ctx).ID)
 	s.Put(ctx, sessionUser, user)
+	s.Put(ctx, sessionName, rand.Text())
+	s.Put(ctx, sessionSince, time.Now().Unix())
+	s.Put(ctx, sessionBrowser, browserOf(r.UserAgent()))
+	s.Put(ctx, sessionSource, enrollment.SourceKey(source(r, p.proxies)))
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
 	"github.com/mongotel/billcenter/schema/tenants"
@@ -24,6 +25,7 @@ var stylesheet []byte
 // pageNames are the files in pages/, layout aside.
 var pageNames = [...]string{
 	"home", "signup", "check-email", "activate", "dead-link", "login", "account", "help-code", "forgot-password", "message",
+	"forgot-username", "sent", "reset-password", "invoices", "invoice", "payment", "security", "add-account",
 }
 
 // The steps of an enrollment as the line above its pages shows them, from 1. Pages outside it have step 0.
@@ -51,7 +53,14 @@ func parsePages(v *voice) pages {
 		"inc":   func(i int) int { return i + 1 },
 		"dial":  dial,
 		"web":   web,
-	}).ParseFS(pageFiles, "pages/layout.html"))
+
+		"date":   func(t *tenants.Tenant, at time.Time) string { return v.Date(at.In(t.TimeZone)) },
+		"moment": func(t *tenants.Tenant, at time.Time) string { return v.Moment(at.In(t.TimeZone)) },
+
+		"invoicePath":  invoicePath,
+		"documentPath": documentPath,
+		"payPath":      payPath,
+	}).ParseFS(pageFiles, "pages/layout.html", "pages/account-parts.html"))
 	all := make(pages)
 	for _, name := range pageNames {
 		all[name] = template.Must(template.Must(layout.Clone()).ParseFS(pageFiles, "pages/"+name+".html"))

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -40,6 +41,7 @@ var reasons = []enrollment.Refusal{
 	{Reason: enrollment.LinkUsed},
 	{Reason: enrollment.LinkDamaged},
 	{Reason: enrollment.LogInFailed},
+	{Reason: enrollment.PasswordWrong, Field: enrollment.FieldCurrent},
 }
 
 func TestPages(t *testing.T) {
@@ -72,8 +74,9 @@ func everyPage(t *testing.T) map[string]handler {
 
 	scenes := map[string]handler{
 		"home":            p.home,
-		"help-code":       p.text("help-code", func(v *voice) string { return v.say("The registration code does not work") }),
-		"forgot-password": p.text("forgot-password", func(v *voice) string { return v.say("Forgot your password?") }),
+		"help-code":       p.helpForm,
+		"forgot-password": p.forgotPasswordForm,
+		"forgot-username": p.forgotUsernameForm,
 		"signup":          p.signUpForm,
 		"signup when the store is down": func(w http.ResponseWriter, r *http.Request) error {
 			return p.showSignUp(w, r, typed, voiceIn(r.Context()).outage())
@@ -88,23 +91,10 @@ func everyPage(t *testing.T) map[string]handler {
 			return p.showLogIn(w, r, "Bob’sBuilding", voiceIn(r.Context()).say("Your account is active"), answer{Status: 200})
 		},
 		"check-email without a sign-up": p.checkEmail,
-		"account without invoices": func(w http.ResponseWriter, r *http.Request) error {
-			return p.show(w, r, 200, view{Name: "account", Title: "Your account", Body: enrollment.Account{Username: "x"}})
-		},
-		"account": func(w http.ResponseWriter, r *http.Request) error {
-			return p.show(w, r, 200, view{Name: "account", Title: "Your account", Body: enrollment.Account{
-				Username: "x", Email: "ada@bobsbuilding.example", AccountNumber: "100482-7", CompanyName: "Bob's <Building>",
-				Invoices: []enrollment.Invoice{
-					{Number: "INV-1", IssuedOn: "2026-11-20", DueOn: "2026-12-20", Currency: "USD", AmountDueMinor: 12345, DocumentURL: "https://billing.example/inv/1"},
-					{Number: "INV-2", IssuedOn: "2026-10-20", DueOn: "2026-11-20", Currency: "JPY", AmountDueMinor: -5},
-					{Number: "INV-3", IssuedOn: "2026-10-20", DueOn: "2026-11-20", Currency: "USD", DocumentURL: "javascript:alert(1)"},
-				},
-			}})
-		},
-		"not found":    func(w http.ResponseWriter, r *http.Request) error { p.notFound(w, r); return nil },
-		"wrong method": func(w http.ResponseWriter, r *http.Request) error { p.wrongMethod(w, r); return nil },
-		"foreign":      func(w http.ResponseWriter, r *http.Request) error { p.foreign(w, r); return nil },
-		"unavailable":  func(w http.ResponseWriter, r *http.Request) error { p.unavailable(w, r); return nil },
+		"not found":                     func(w http.ResponseWriter, r *http.Request) error { p.notFound(w, r); return nil },
+		"wrong method":                  func(w http.ResponseWriter, r *http.Request) error { p.wrongMethod(w, r); return nil },
+		"foreign":                       func(w http.ResponseWriter, r *http.Request) error { p.foreign(w, r); return nil },
+		"unavailable":                   func(w http.ResponseWriter, r *http.Request) error { p.unavailable(w, r); return nil },
 		"too large": func(w http.ResponseWriter, r *http.Request) error {
 			p.cannotRead(w, r, &unreadable{http.StatusRequestEntityTooLarge, ""})
 			return nil
@@ -141,6 +131,7 @@ func everyPage(t *testing.T) map[string]handler {
 			return p.show(w, r, a.Status, view{Name: "check-email", Title: "x", Body: p.pendingPage(r, pending, typed, a)})
 		}
 	}
+	maps.Copy(scenes, accountPages(p, typed))
 	return scenes
 }
 

@@ -139,6 +139,8 @@ func sentence(ctx context.Context, r *enrollment.Refusal) string {
 		return v.say("This link is not complete. Some mail programs break long links: copy all of it from the e-mail into the address bar.")
 	case enrollment.LogInFailed:
 		return v.say("Username and password do not belong together.")
+	case enrollment.PasswordWrong:
+		return v.say("This is not your present password.")
 	default:
 		return v.formSentence(r)
 	}
@@ -159,6 +161,8 @@ func (v *voice) label(f enrollment.Field) string {
 		return v.say("the password")
 	case enrollment.FieldConfirmation:
 		return v.say("the password once more")
+	case enrollment.FieldCurrent:
+		return v.say("the present password")
 	default:
 		return v.say("this field")
 	}

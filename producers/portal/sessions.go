@@ -23,6 +23,12 @@ const (
 	sessionTenant       = "tenant"
 	sessionUser         = "user"
 	sessionInvoicesSeen = "invoices-seen"
+
+	// For the page that lists where somebody is logged in:
+	sessionName    = "name" // by which a session knows itself there; no secret
+	sessionSince   = "since"
+	sessionBrowser = "browser"
+	sessionSource  = "source"
 )
 
 // newSessions makes the keeper of sessions for hosts on https, or for those on plain http. The cookie holds 256 random

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/mongotel/billcenter/schema/enrollment"
@@ -18,7 +19,12 @@ type signUpPage struct {
 }
 
 func (p *portal) signUpForm(w http.ResponseWriter, r *http.Request) error {
-	return p.showSignUp(w, r, form{"request_id": uuid.NewString()}, answer{Status: http.StatusOK})
+	f := form{"request_id": uuid.NewString()}
+	// A link in a billing e-mail may bring the account number along. One that no form would take is left out.
+	if account := r.URL.Query().Get("account"); len(account) <= enrollment.MaxAccountNumber && !strings.ContainsFunc(account, unicode.IsControl) && utf8.ValidString(account) {
+		f[string(enrollment.FieldAccountNumber)] = account
+	}
+	return p.showSignUp(w, r, f, answer{Status: http.StatusOK})
 }
 
 // signUp reserves the code and sends the customer on to the page about the mail. What was typed is checked as far as that
@@ -28,6 +34,7 @@ func (p *portal) signUp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	takeApart(f)
 	application, refusals := p.application(r, f)
 	if refusals != nil {
 		return p.showSignUp(w, r, f, explain(r.Context(), refusals...))
@@ -60,15 +67,7 @@ func (p *portal) application(r *http.Request, f form) (enrollment.Application, [
 		RequestID:     orNew(requestID(f)),
 		Source:        source(r, p.proxies),
 	}
-	var broken rules
-	broken.oneLine(f, enrollment.FieldAccountNumber, func() error {
-		_, err := enrollment.AccountKey(a.AccountNumber, tenant.Policy.LeadingZerosOptional)
-		return err
-	})
-	broken.oneLine(f, enrollment.FieldCode, func() error {
-		_, _, err := enrollment.CodeForms(a.Code)
-		return err
-	})
+	broken := boxRules(f, a, tenant.Policy)
 	broken.oneLine(f, enrollment.FieldEmail, func() (err error) {
 		a.Email, err = enrollment.ParseAddress(f.value(enrollment.FieldEmail))
 		return err
@@ -87,14 +86,7 @@ func (p *portal) showSignUp(w http.ResponseWriter, r *http.Request, f form, a an
 	a.writeHeader(w.Header())
 	v := voiceIn(r.Context())
 	fields := []field{
-		{
-			Name: enrollment.FieldAccountNumber, Label: v.say("Account Number"), Mark: "1", Type: "text", Class: "figures", Autocomplete: "off",
-			Hint: v.say("As shown in the box at the bottom of your billing e-mail."),
-		},
-		{
-			Name: enrollment.FieldCode, Label: v.say("Registration Code"), Mark: "2", Type: "text", Class: "figures", Autocomplete: "off", Capitals: "characters",
-			Hint: v.say("The one-time code from the same box. Blanks, dashes and small letters make no difference."),
-		},
+		v.accountNumberField(""), v.codeField(""),
 		{
 			Name: enrollment.FieldEmail, Label: v.say("Email"), Type: "email", Autocomplete: "email", Capitals: "none",
 			Hint: v.say("Where Bill Center sends its e-mails to you."),

@@ -51,6 +51,9 @@ const (
 
 	// LogInFailed is the one answer to an unknown username and to a wrong password.
 	LogInFailed Reason = "log-in-failed"
+
+	// PasswordWrong is told to somebody who is logged in and gave another password than the present one.
+	PasswordWrong Reason = "password-wrong"
 )
 
 // Field names a form's field, as the design's routes spell it.
@@ -63,6 +66,7 @@ const (
 	FieldUsername      Field = "username"
 	FieldPassword      Field = "password"
 	FieldConfirmation  Field = "password_confirmation"
+	FieldCurrent       Field = "current_password"
 )
 
 // Refusal is a rule that said no: an answer for the customer, not a fault. It holds no secret and nothing that was typed

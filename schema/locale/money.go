@@ -41,6 +41,22 @@ func minorDigits(code string) int {
 	}
 }
 
+// Decimal writes an amount of minor units for machines: 1234.50, with as many digits behind the point as the currency has.
+func Decimal(code string, minor int64) string {
+	sign := ""
+	if minor < 0 {
+		sign, minor = "-", -minor
+	}
+	digits, behind := strconv.FormatInt(minor, 10), minorDigits(code)
+	if short := behind + 1 - len(digits); short > 0 {
+		digits = strings.Repeat("0", short) + digits
+	}
+	if behind == 0 {
+		return sign + digits
+	}
+	return sign + digits[:len(digits)-behind] + "." + digits[len(digits)-behind:]
+}
+
 // Money writes an amount of minor units: $1,234.50 in en-US and es-US, 1234,50 US$ and 12.345,67 US$ in es-ES. It computes
 // with no fractions, so that no cent is lost.
 func (l Locale) Money(code string, minor int64) string {

@@ -1,0 +1,173 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// securityPage is the Body of the page about the log-in.
+type securityPage struct {
+	Username string
+	Email    enrollment.Address
+	Places   []place
+	Happened []happened
+	Fields   []field
+	Answer   answer
+	Notice   string
+}
+
+// place is a browser that is logged in.
+type place struct {
+	Browser, Source, Since string
+	Here                   bool
+}
+
+// happened is something that was done with the log-in.
+type happened struct{ When, What, Source string }
+
+func (p *portal) security(w http.ResponseWriter, r *http.Request, _ enrollment.Customer) error {
+	return p.showSecurity(w, r, answer{Status: http.StatusOK})
+}
+
+// changePassword counts the try at the present password as a log-in does, since a browser that was left open is one to guess
+// at. The browser that asks stays logged in, under a new session.
+func (p *portal) changePassword(w http.ResponseWriter, r *http.Request, c enrollment.Customer) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	tenant, user, from := tenantIn(r.Context()), p.user(r), source(r, p.proxies)
+	context := []string{c.Username, string(c.Email), tenant.Name}
+	for _, a := range c.Accounts {
+		context = append(context, a.AccountNumber)
+	}
+	var broken rules
+	broken.add(given(enrollment.FieldCurrent, f.value(enrollment.FieldCurrent)))
+	broken = append(broken, chosen(f, tenant.Policy.PasswordMin, context...)...)
+	if broken != nil {
+		return p.showSecurity(w, r, explain(r.Context(), broken...))
+	}
+	key, _ := enrollment.UsernameKey(c.Username)
+	credential, err := p.store.AttemptLogIn(r.Context(), tenant.ID, key, from)
+	var refusal *enrollment.Refusal
+	if errors.As(err, &refusal) {
+		return p.showSecurity(w, r, explain(r.Context(), refusal))
+	} else if err != nil {
+		return err
+	}
+	right, err := p.passwords.verify(r.Context(), credential.PasswordHash, enrollment.NormalizePassword(f.value(enrollment.FieldCurrent)))
+	if err != nil {
+		return err
+	}
+	if !right || credential.User != user {
+		return p.showSecurity(w, r, explain(r.Context(), &enrollment.Refusal{Reason: enrollment.PasswordWrong, Field: enrollment.FieldCurrent}))
+	}
+	hash, err := p.passwords.hash(r.Context(), enrollment.NormalizePassword(f.value(enrollment.FieldPassword)))
+	if err != nil {
+		return err
+	}
+	if err := p.store.ChangePassword(r.Context(), tenant.ID, user, hash, from); err != nil {
+		return err
+	}
+	if err := p.startSession(r, user); err != nil {
+		return err
+	}
+	p.sessions(r).Put(r.Context(), sessionNotice, noticePasswordChanged)
+	http.Redirect(w, r, "/account/security", http.StatusSeeOther)
+	return nil
+}
+
+func (p *portal) signOutEverywhere(w http.ResponseWriter, r *http.Request, _ enrollment.Customer) error {
+	if err := p.store.SignOutEverywhere(r.Context(), tenantIn(r.Context()).ID, p.user(r), source(r, p.proxies)); err != nil {
+		return err
+	}
+	return p.logOut(w, r)
+}
+
+func (p *portal) showSecurity(w http.ResponseWriter, r *http.Request, a answer) error {
+	s, err := p.store.Security(r.Context(), tenantIn(r.Context()).ID, p.user(r))
+	if err != nil {
+		return err
+	}
+	a.Tenant = tenantIn(r.Context())
+	a.writeHeader(w.Header())
+	page := securityPageOf(r, s, a, p.sessions(r).GetString(r.Context(), sessionName))
+	page.Notice = p.takeNotice(r)
+	return p.show(w, r, a.Status, view{
+		Name: "security", Title: voiceIn(r.Context()).say("Security"), Problem: len(a.Problems) > 0, Body: page,
+	})
+}
+
+// securityPageOf puts it into words. here is the name of the session that asks.
+func securityPageOf(r *http.Request, s enrollment.Security, a answer, here string) securityPage {
+	v := voiceIn(r.Context())
+	fields := append([]field{
+		{Name: enrollment.FieldCurrent, Label: v.say("Present password"), Type: "password", Autocomplete: "current-password"},
+	}, v.newPasswordFields(tenantIn(r.Context()).Policy.PasswordMin)...)
+	page := securityPage{Username: s.Username, Email: s.Email, Fields: fields, Answer: a.on(fields)}
+	for _, data := range s.Sessions {
+		if at, ok := placeOf(r, data, here); ok {
+			page.Places = append(page.Places, at)
+		}
+	}
+	for _, each := range s.Activity {
+		page.Happened = append(page.Happened, happened{When: moment(r.Context(), each.At), What: v.activity(each.What), Source: network(each.Source)})
+	}
+	return page
+}
+
+// placeOf reads what a session knows about its browser; false for one that an unknown version wrote.
+func placeOf(r *http.Request, data []byte, here string) (place, bool) {
+	_, values, err := jsonCodec{}.Decode(data)
+	if err != nil {
+		return place{}, false
+	}
+	name, _ := values[sessionName].(string)
+	browser, _ := values[sessionBrowser].(string)
+	from, _ := values[sessionSource].(string)
+	at := place{Browser: browser, Source: network(from), Here: name != "" && name == here}
+	if since, ok := values[sessionSince].(int64); ok {
+		at.Since = moment(r.Context(), time.Unix(since, 0))
+	}
+	return at, true
+}
+
+// network writes a single address without the length of its prefix.
+func network(source string) string { return strings.TrimSuffix(source, "/32") }
+
+func (v *voice) activity(what string) string {
+	switch what {
+	case "signed-in":
+		return v.say("Logged in")
+	case "password-changed":
+		return v.say("Password changed")
+	case "password-reset":
+		return v.say("New password set with a link from an e-mail")
+	case "account-added":
+		return v.say("Account added")
+	case "signed-out-everywhere":
+		return v.say("Logged out everywhere")
+	default:
+		return what
+	}
+}
+
+// browserOf names a browser as its owner would: "Firefox, Windows". Unknown ones have no name.
+func browserOf(userAgent string) string {
+	pick := func(names [][2]string) string {
+		for _, n := range names {
+			if strings.Contains(userAgent, n[0]) {
+				return n[1]
+			}
+		}
+		return ""
+	}
+	// The order matters: most browsers claim to be others, too.
+	browser := pick([][2]string{{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"}, {"CriOS/", "Chrome"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"}})
+	system := pick([][2]string{{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"Windows", "Windows"}, {"Mac OS X", "Mac"}, {"CrOS", "ChromeOS"}, {"Linux", "Linux"}})
+	return strings.Trim(browser+", "+system, ", ")
+}
