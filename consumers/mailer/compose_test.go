@@ -187,6 +187,7 @@ func TestTheHTMLSaysWhatTheTextSays(t *testing.T) {
 	s, l := sample(t)
 	for purpose, facts := range map[enrollment.Purpose][]string{
 		enrollment.ActivationMail: {"Bob’sBuilding", "Bob&#39;s Building", "82-7", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "3 days", "This was not you?", "(718) 942-9990", "611"},
+		enrollment.ResetMail:      {"Bob’sBuilding", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "You did not ask for this?", "(718) 942-9990", "611"},
 		enrollment.NoticeMail:     {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "(718) 942-9990", "611"},
 	} {
 		html := compose(t, purpose, s, l).html

@@ -5,8 +5,7 @@
 // sent again; one whose outcome nobody knows is, under the same Message-ID and with the same link, three times at most.
 // What the relay definitely did not take is tried again while the link would still help, or fails visibly.
 //
-// It keeps no state of its own and decides nothing about enrollments. Password resets are not its business yet: their
-// events become dead letters without a handler.
+// It keeps no state of its own and decides nothing about enrollments.
 package mailer
 
 import (
@@ -92,7 +91,7 @@ func New(o Options) (*Mailer, error) {
 
 // Routes are the events that the mailer handles.
 func (m *Mailer) Routes() []consumers.Route {
-	return []consumers.Route{consumers.On(m.ActivationRequested), consumers.On(m.EnrollmentNoticeRequested)}
+	return []consumers.Route{consumers.On(m.ActivationRequested), consumers.On(m.PasswordResetRequested), consumers.On(m.EnrollmentNoticeRequested)}
 }
 
 // ActivationRequested sends the registration e-mail and publishes ActivationMailed or ActivationMailFailed.
@@ -101,7 +100,7 @@ func (m *Mailer) ActivationRequested(ctx context.Context, e events.Event, r even
 	if err != nil {
 		return err
 	}
-	id, to, err := recipient(r.EnrollmentID, r.To)
+	id, to, err := recipient("enrollmentId", r.EnrollmentID, r.To)
 	if err != nil {
 		return err
 	}
@@ -132,13 +131,41 @@ func (m *Mailer) ActivationRequested(ctx context.Context, e events.Event, r even
 	return m.report(ctx, e, mail, *outcome)
 }
 
+// PasswordResetRequested sends the username and a link for a new password. It is tried while the link works; no fact follows.
+func (m *Mailer) PasswordResetRequested(ctx context.Context, e events.Event, r events.PasswordResetRequested) error {
+	tenant, base, err := m.tenant(e.Tenant)
+	if err != nil {
+		return err
+	}
+	id, to, err := recipient("resetId", r.ResetID, r.To)
+	if err != nil {
+		return err
+	}
+	mail := enrollment.Mail{
+		Tenant:     e.Tenant,
+		Enrollment: id,
+		Purpose:    enrollment.ResetMail,
+		Generation: 1,
+		Number:     1,
+		GiveUpAt:   r.RequestedAt.Add(time.Duration(r.ValidForSeconds) * time.Second),
+	}
+	mail.MessageID = messageID(mail, base)
+	l := tenant.letter(r.Locale)
+	l.Username = oneLine(r.Username)
+	l.Link = base.JoinPath("reset-password", enrollment.MintRecovery(m.o.LinkKey, e.Tenant, id, to).Reveal()).String()
+	l.Until = mail.GiveUpAt.In(tenant.Zone)
+
+	_, err = m.deliver(ctx, mail, tenant, to, l)
+	return err
+}
+
 // EnrollmentNoticeRequested tells the billing address of record that its account was enrolled. No fact follows.
 func (m *Mailer) EnrollmentNoticeRequested(ctx context.Context, e events.Event, r events.EnrollmentNoticeRequested) error {
 	tenant, base, err := m.tenant(e.Tenant)
 	if err != nil {
 		return err
 	}
-	id, to, err := recipient(r.EnrollmentID, r.To)
+	id, to, err := recipient("enrollmentId", r.EnrollmentID, r.To)
 	if err != nil {
 		return err
 	}
@@ -174,10 +201,10 @@ func (m *Mailer) tenant(id string) (Letterhead, *url.URL, error) {
 }
 
 // recipient takes an address as the form does: what SMTP could read as something else is refused before it gets there.
-func recipient(enrollmentID, address string) (enrollment.ID, enrollment.Address, error) {
-	id, err := uuid.Parse(enrollmentID)
+func recipient(field, named, address string) (enrollment.ID, enrollment.Address, error) {
+	id, err := uuid.Parse(named)
 	if err != nil {
-		return id, "", &events.Malformed{Fault: events.FieldInvalid, Field: "data.enrollmentId", Why: "is not a UUID"}
+		return id, "", &events.Malformed{Fault: events.FieldInvalid, Field: "data." + field, Why: "is not a UUID"}
 	}
 	to, err := enrollment.ParseAddress(address)
 	if err != nil {

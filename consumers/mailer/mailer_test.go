@@ -80,6 +80,48 @@ func TestANoticeIsSentAndNotReported(t *testing.T) {
 	}
 }
 
+func reset() events.PasswordResetRequested {
+	return events.PasswordResetRequested{
+		ResetID: "0191f3a0-0000-7000-8000-000000000009", To: "ada@bobsbuilding.example", Username: "Bob’sBuilding", Locale: "es-US",
+		RequestedAt: time.Now(), ValidForSeconds: 3600,
+	}
+}
+
+func TestAForgottenPasswordIsMailedWithItsLink(t *testing.T) {
+	o := open(t)
+	o.work()
+	r := reset()
+	o.ask("1", r)
+	o.ask("2", r) // delivered again is the same mail
+	o.finished()
+	mails := o.inbox.Messages()
+	if len(mails) != 1 {
+		t.Fatalf("%d mails, want one", len(mails))
+	}
+	id := uuid.MustParse(r.ResetID)
+	link := "https://mongo.billcenter.net/reset-password/" + enrollment.MintRecovery(linkKey, "mongo", id, "ada@bobsbuilding.example").Reveal()
+	for _, part := range []string{mails[0].Text, mails[0].HTML} {
+		if !strings.Contains(part, link) || !strings.Contains(part, "Bob’sBuilding") {
+			t.Errorf("mail has not the link %s and the username:\n%s", link, part)
+		}
+	}
+	if want := r.ResetID + ".password-reset.1.1@mongo.billcenter.net"; strings.Trim(mails[0].MessageID, "<>") != want {
+		t.Errorf("Message-ID %s, want %s", mails[0].MessageID, want)
+	}
+	if _, facts := o.facts(); len(facts) != 0 {
+		t.Errorf("facts: %v", facts)
+	}
+
+	late := reset()
+	late.ResetID, late.RequestedAt = "0191f3a0-0000-7000-8000-000000000010", time.Now().Add(-time.Hour)
+	o.ledger.moot = false
+	o.ask("3", late)
+	o.finished()
+	if n := len(o.inbox.Messages()); n != 1 {
+		t.Errorf("a mail whose link is dead was sent")
+	}
+}
+
 func TestATemporaryRefusalIsTriedAgain(t *testing.T) {
 	o := open(t)
 	var times atomic.Int32
@@ -336,14 +378,15 @@ func TestAMailThatNobodyWantsAnyMoreIsNotSent(t *testing.T) {
 func TestWhatCannotBeMailedIsADeadLetter(t *testing.T) {
 	two := activation()
 	two.To = "ada%b.example@c.example"
-	reset := events.PasswordResetRequested{ResetID: two.EnrollmentID, To: "ada@b.example", Username: "ada", RequestedAt: time.Now(), ValidForSeconds: 3600}
+	reset := reset()
+	reset.To = "ada%b.example@c.example"
 	for _, tt := range []struct {
 		name   string
 		ask    events.Message
 		reason string
 	}{
 		{"an address that could lead elsewhere", two, "field-invalid"},
-		{"a mail that is not our business", reset, "no-handler"},
+		{"the same for a password", reset, "field-invalid"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -173,3 +173,28 @@ func FuzzParseLink(f *testing.F) {
 		}
 	})
 }
+
+func TestALinkForAPasswordIsNoLinkForAnActivation(t *testing.T) {
+	key, id := []byte("a link key for tests, 32 bytes!!"), enrollment.ID{1}
+	const to enrollment.Address = "ada@b.example"
+	recovery, err := enrollment.ParseLink(enrollment.MintRecovery(key, "mongo", id, to).Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	activation, err := enrollment.ParseLink(enrollment.Mint(key, "mongo", enrollment.Link{Enrollment: id, Generation: 1}, to).Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !recovery.GenuineRecovery(key, "mongo", to) || recovery.Genuine(key, "mongo", to) || activation.GenuineRecovery(key, "mongo", to) {
+		t.Error("the two kinds pass for one another")
+	}
+	for name, genuine := range map[string]bool{
+		"another tenant":  recovery.GenuineRecovery(key, "zeros", to),
+		"another address": recovery.GenuineRecovery(key, "mongo", "eve@b.example"),
+		"another key":     recovery.GenuineRecovery([]byte("another key"), "mongo", to),
+	} {
+		if genuine {
+			t.Errorf("genuine for %s", name)
+		}
+	}
+}

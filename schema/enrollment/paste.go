@@ -7,7 +7,7 @@ import (
 
 // The labels of the box at the bottom of a billing e-mail, as people copy them, in the languages that the portal speaks.
 var (
-	accountLabel = regexp.MustCompile(`(?i)(?:account\s*(?:number|no\.?)|n[uú]mero\s+de\s+cuenta|cuenta)\s*[:#]?`)
+	accountLabel = regexp.MustCompile(`(?i)(?:account\s*(?:number|no\.?)|n[uú]mero\s+de\s+cuenta)\s*[:#]?`)
 	codeLabel    = regexp.MustCompile(`(?i)(?:registration\s*code|c[oó]digo\s+de\s+registro)\s*:?`)
 )
 
