@@ -12,15 +12,24 @@ import (
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
-// publisher names who says a message, for its source: time says that something expired or that an account is closed,
-// customers say the rest.
+// publisher names who says a message, for its source: time says that something expired or that an account is closed, staff
+// say what they did that customers cannot, customers say the rest.
 func publisher(m events.Message) string {
 	switch m := m.(type) {
 	case events.Expired:
 		return "deadlines"
 	case events.Cancelled:
-		if m.Reason == string(enrollment.AccountClosed) {
+		switch m.Reason {
+		case string(enrollment.AccountClosed):
 			return "deadlines"
+		case byHelpdesk:
+			return "helpdesk"
+		}
+	case events.Unlocked:
+		return "helpdesk"
+	case events.CodeReissueRequested:
+		if m.Cause == events.HelpdeskAsked {
+			return "helpdesk"
 		}
 	}
 	return "portal"

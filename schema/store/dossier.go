@@ -14,21 +14,9 @@ import (
 func (s *Store) Dossier(ctx context.Context, tenant, accountNumber string) (enrollment.Dossier, error) {
 	var d enrollment.Dossier
 	err := s.transact(ctx, "look an account up", func(t *tx) error {
-		policy, ok := s.policy(tenant)
-		if !ok {
-			return fmt.Errorf("tenant %q: %w", tenant, enrollment.ErrUnknown)
-		}
-		key, err := enrollment.AccountKey(accountNumber, policy.LeadingZerosOptional)
+		account, policy, err := s.account(ctx, t, tenant, accountNumber, "")
 		if err != nil {
 			return err
-		}
-		var account accountRow
-		err = t.GetContext(ctx, &account, `SELECT id, tenant, account_key, ref, codes_retired_at FROM accounts WHERE tenant = $1 AND account_key = $2`, tenant, key)
-		if noRows(err) {
-			return enrollment.ErrUnknown
-		}
-		if err != nil {
-			return fmt.Errorf("find the account: %w", err)
 		}
 		d = enrollment.Dossier{Tenant: tenant, AccountNumber: accountNumber}
 		if face, err := t.face(ctx, account.ID); err == nil {
@@ -40,7 +28,14 @@ func (s *Store) Dossier(ctx context.Context, tenant, accountNumber string) (enro
 			return err
 		}
 		situation, err := t.situation(ctx, account, policy)
-		d.Diagnosis = enrollment.Diagnose(situation)
+		if err != nil {
+			return err
+		}
+		d.Diagnosis, d.Users = enrollment.Diagnose(situation), situation.Users
+		pending, err := t.pendingOf(ctx, account.ID)
+		if err == nil && pending != nil {
+			d.Pending = pending.pendingCase(t.now)
+		}
 		return err
 	})
 	return d, err
@@ -63,7 +58,9 @@ func (t *tx) timeline(ctx context.Context, account int64) ([]enrollment.Happenin
 		WHERE m.account = $1`,
 		`SELECT closed_at AS at, 'account closed by billing' AS what, reason AS detail, '' AS enrollment FROM account_closures WHERE account = $1`,
 		`SELECT changed_at AS at, 'payment method changed' AS what, kind AS detail, '' AS enrollment FROM payment_methods WHERE account = $1`,
-		`SELECT codes_retired_at AS at, 'codes retired' AS what, 'after too many wrong tries' AS detail, '' AS enrollment
+		`SELECT codes_retired_at AS at, 'codes retired' AS what,
+			CASE WHEN EXISTS (SELECT FROM audit WHERE account = $1 AND action = 'retire-code' AND at = codes_retired_at) THEN 'by staff' ELSE 'after too many wrong tries' END AS detail,
+			'' AS enrollment
 		FROM accounts WHERE id = $1 AND codes_retired_at IS NOT NULL`,
 		`SELECT requested_at AS at, 'new code asked of billing' AS what, cause AS detail, '' AS enrollment FROM code_reissues WHERE account = $1`,
 		`SELECT at, 'registration refused' AS what, reason AS detail, '' AS enrollment FROM refusals WHERE account = $1`,
@@ -75,6 +72,11 @@ func (t *tx) timeline(ctx context.Context, account int64) ([]enrollment.Happenin
 			e.id::text AS enrollment
 		FROM mails AS m JOIN enrollments AS e ON e.id = m.enrollment WHERE e.account = $1`,
 		`SELECT e.opened_at AS at, 'activation page opened' AS what, '' AS detail, e.id::text AS enrollment FROM enrollments AS e WHERE e.account = $1 AND e.opened_at IS NOT NULL`,
+		`SELECT v.at, 'user ' || v.what AS what, u.username AS detail, '' AS enrollment
+		FROM user_activity AS v JOIN users AS u ON u.id = v.user_id JOIN memberships AS m ON m.user_id = u.id WHERE m.account = $1`,
+		`SELECT at, 'staff: ' || action AS what, concat_ws('; ', coalesce(nullif(actor_name, ''), actor) || ': ' || reason, nullif(detail, '')) AS detail,
+			coalesce(enrollment::text, '') AS enrollment
+		FROM audit WHERE account = $1`,
 	} {
 		var rows []struct {
 			At         time.Time `db:"at"`
@@ -121,14 +123,21 @@ func (t *tx) situation(ctx context.Context, account accountRow, policy enrollmen
 		SELECT u.username FROM users AS u JOIN memberships AS m ON m.user_id = u.id WHERE m.account = $1 ORDER BY u.id`, account.ID); err != nil {
 		return s, fmt.Errorf("users of account %d: %w", account.ID, err)
 	}
-	var live []enrollmentRow
-	if err := t.SelectContext(ctx, &live, `
-		SELECT `+enrollmentColumns+` FROM enrollments
-		WHERE account = $1 AND state IN ('registered', 'mailed', 'undeliverable') AND expires_at > $2 ORDER BY registered_at DESC LIMIT 1`, account.ID, t.now); err != nil {
-		return s, fmt.Errorf("pending enrollments of account %d: %w", account.ID, err)
+	live, err := t.pendingOf(ctx, account.ID)
+	if err != nil {
+		return s, err
 	}
-	for _, e := range live {
-		s.Live = &enrollment.LiveEnrollment{State: e.State, ExpiresAt: e.ExpiresAt}
+	if live != nil {
+		s.Live = &enrollment.LiveEnrollment{State: live.State, ExpiresAt: live.ExpiresAt}
+	}
+	var wait *time.Time
+	if err := t.GetContext(ctx, &wait, `
+		SELECT max(wait_until) FROM attempts
+		WHERE tenant = $1 AND scope = 'code-source-account' AND split_part(key, ' ', 2) = $2 AND wait_until > $3`, account.Tenant, account.Key, t.now); err != nil {
+		return s, fmt.Errorf("waits on account %d: %w", account.ID, err)
+	}
+	if wait != nil {
+		s.WaitUntil = *wait
 	}
 	var refusals []struct {
 		Reason enrollment.Reason `db:"reason"`
@@ -141,4 +150,18 @@ func (t *tx) situation(ctx context.Context, account accountRow, policy enrollmen
 		s.LastRefusal, s.RefusedAt = r.Reason, r.At
 	}
 	return s, nil
+}
+
+// pendingOf is an account's newest enrollment that is neither finished nor due; nil: there is none.
+func (t *tx) pendingOf(ctx context.Context, account int64) (*enrollmentRow, error) {
+	var live []enrollmentRow
+	if err := t.SelectContext(ctx, &live, `
+		SELECT `+enrollmentColumns+` FROM enrollments
+		WHERE account = $1 AND state IN ('registered', 'mailed', 'undeliverable') AND expires_at > $2 ORDER BY registered_at DESC LIMIT 1`, account, t.now); err != nil {
+		return nil, fmt.Errorf("pending enrollments of account %d: %w", account, err)
+	}
+	if len(live) == 0 {
+		return nil, nil
+	}
+	return &live[0], nil
 }

@@ -27,6 +27,7 @@ func TestTheConstraintsKnowTheSameWords(t *testing.T) {
 	}{
 		{"enrollments", "state", texts(enrollment.States[:])},
 		{"mails", "purpose", texts(enrollment.Purposes[:])},
+		{"audit", "action", texts(enrollment.Deeds[:])},
 	} {
 		definition := storetest.One[string](t, s.Database, `
 			SELECT pg_get_constraintdef(c.oid) FROM pg_constraint AS c

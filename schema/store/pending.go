@@ -43,44 +43,52 @@ func (s *Store) Pending(ctx context.Context, tenant string, id enrollment.ID) (e
 // The same request again changes nothing.
 func (s *Store) Resend(ctx context.Context, tenant string, id enrollment.ID, requestID string) error {
 	return s.answer(ctx, "send the activation mail again", func(t *tx) (*enrollment.Refusal, error) {
-		p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
-		if err != nil || p.no != nil || p.done {
-			return p.no, err
-		}
-		if wait := p.LastMailAt.Add(enrollment.MailSpacing).Sub(t.now); wait > 0 {
-			return &enrollment.Refusal{Reason: enrollment.TooSoon, RetryAfter: wait}, nil
-		}
-		if p.Resends >= enrollment.MaxMails {
-			return &enrollment.Refusal{Reason: enrollment.TooManyMails}, nil
-		}
-		p.RequestID = requestID
-		if p.State == enrollment.Undeliverable { // the same address once more: it begins anew
-			if no := p.correctable(); no != nil {
-				return no, nil
-			}
-			return nil, t.correct(ctx, p.enrollmentRow, p.Email, p.ref, p.face, p.policy)
-		}
-		return nil, t.mailAgain(ctx, p.enrollmentRow, p.ref, p.face, p.policy)
+		return s.resend(ctx, t, tenant, id, requestID)
 	})
+}
+
+func (s *Store) resend(ctx context.Context, t *tx, tenant string, id enrollment.ID, requestID string) (*enrollment.Refusal, error) {
+	p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
+	if err != nil || p.no != nil || p.done {
+		return p.no, err
+	}
+	if wait := p.LastMailAt.Add(enrollment.MailSpacing).Sub(t.now); wait > 0 {
+		return &enrollment.Refusal{Reason: enrollment.TooSoon, RetryAfter: wait}, nil
+	}
+	if p.Resends >= enrollment.MaxMails {
+		return &enrollment.Refusal{Reason: enrollment.TooManyMails}, nil
+	}
+	p.RequestID = requestID
+	if p.State == enrollment.Undeliverable { // the same address once more: it begins anew
+		if no := p.correctable(); no != nil {
+			return no, nil
+		}
+		return nil, t.correct(ctx, p.enrollmentRow, p.Email, p.ref, p.face, p.policy)
+	}
+	return nil, t.mailAgain(ctx, p.enrollmentRow, p.ref, p.face, p.policy)
 }
 
 // CorrectAddress sends the activation mail to another address; links that went to older ones are dead from now on.
 // Refusals: TooManyCorrections, LinkUsed, LinkExpired. The same request again changes nothing.
 func (s *Store) CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, requestID string) error {
 	return s.answer(ctx, "correct an address", func(t *tx) (*enrollment.Refusal, error) {
-		p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
-		if err != nil || p.no != nil || p.done {
-			return p.no, err
-		}
-		if p.Email == to && p.State != enrollment.Undeliverable {
-			return nil, nil
-		}
-		if no := p.correctable(); no != nil {
-			return no, nil
-		}
-		p.RequestID = requestID
-		return nil, t.correct(ctx, p.enrollmentRow, to, p.ref, p.face, p.policy)
+		return s.correctAddress(ctx, t, tenant, id, to, requestID)
 	})
+}
+
+func (s *Store) correctAddress(ctx context.Context, t *tx, tenant string, id enrollment.ID, to enrollment.Address, requestID string) (*enrollment.Refusal, error) {
+	p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
+	if err != nil || p.no != nil || p.done {
+		return p.no, err
+	}
+	if p.Email == to && p.State != enrollment.Undeliverable {
+		return nil, nil
+	}
+	if no := p.correctable(); no != nil {
+		return no, nil
+	}
+	p.RequestID = requestID
+	return nil, t.correct(ctx, p.enrollmentRow, to, p.ref, p.face, p.policy)
 }
 
 // changeable is a pending enrollment that somebody wants to change, or why not.
