@@ -100,6 +100,21 @@ func TestMoney(t *testing.T) {
 	}
 }
 
+func TestDecimal(t *testing.T) {
+	for _, c := range []struct {
+		code  string
+		minor int64
+		want  string
+	}{
+		{"USD", 123450, "1234.50"}, {"USD", 5, "0.05"}, {"USD", -5, "-0.05"}, {"JPY", 1500, "1500"}, {"KWD", 1, "0.001"},
+		{"USD", math.MinInt64, "-92233720368547758.08"},
+	} {
+		if got := Decimal(c.code, c.minor); got != c.want {
+			t.Errorf("%s %d: %s, want %s", c.code, c.minor, got, c.want)
+		}
+	}
+}
+
 func TestDates(t *testing.T) {
 	newYork, err := time.LoadLocation("America/New_York")
 	if err != nil {

@@ -41,50 +41,51 @@ func minorDigits(code string) int {
 	}
 }
 
-// Decimal writes an amount of minor units for machines: 1234.50, with as many digits behind the point as the currency has.
-func Decimal(code string, minor int64) string {
-	sign := ""
-	if minor < 0 {
-		sign, minor = "-", -minor
-	}
-	digits, behind := strconv.FormatInt(minor, 10), minorDigits(code)
-	if short := behind + 1 - len(digits); short > 0 {
-		digits = strings.Repeat("0", short) + digits
-	}
-	if behind == 0 {
-		return sign + digits
-	}
-	return sign + digits[:len(digits)-behind] + "." + digits[len(digits)-behind:]
-}
-
-// Money writes an amount of minor units: $1,234.50 in en-US and es-US, 1234,50 US$ and 12.345,67 US$ in es-ES. It computes
-// with no fractions, so that no cent is lost.
-func (l Locale) Money(code string, minor int64) string {
-	sign, digits := "", strconv.FormatInt(minor, 10)
-	if minor < 0 {
-		sign, digits = "−", digits[1:]
-	}
+// parts takes an amount apart in digits alone, so that no cent is lost. The fraction is empty where the currency has none.
+func parts(code string, minor int64) (negative bool, whole, fraction string) {
+	digits, negative := strings.CutPrefix(strconv.FormatInt(minor, 10), "-")
 	behind := minorDigits(code)
 	if short := behind + 1 - len(digits); short > 0 {
 		digits = strings.Repeat("0", short) + digits
 	}
-	whole, fraction := digits[:len(digits)-behind], digits[len(digits)-behind:]
-	if len(whole) > 4 || !l.figures.fourTogether {
-		for i := len(whole) - 3; i > 0; i -= 3 {
-			whole = whole[:i] + l.figures.group + whole[i:]
+	return negative, digits[:len(digits)-behind], digits[len(digits)-behind:]
+}
+
+// Decimal writes an amount of minor units for machines: 1234.50, with as many digits behind the point as the currency has.
+func Decimal(code string, minor int64) string {
+	negative, number, fraction := parts(code, minor)
+	if fraction != "" {
+		number += "." + fraction
+	}
+	if negative {
+		return "-" + number
+	}
+	return number
+}
+
+// Money writes an amount of minor units: $1,234.50 in en-US and es-US, 1234,50 US$ and 12.345,67 US$ in es-ES.
+func (l Locale) Money(code string, minor int64) string {
+	negative, number, fraction := parts(code, minor)
+	if len(number) > 4 || !l.figures.fourTogether {
+		for i := len(number) - 3; i > 0; i -= 3 {
+			number = number[:i] + l.figures.group + number[i:]
 		}
 	}
-	if behind > 0 {
-		whole += l.figures.point + fraction
+	if fraction != "" {
+		number += l.figures.point + fraction
+	}
+	sign := ""
+	if negative {
+		sign = "−"
 	}
 	symbol := l.symbol(code)
 	switch {
 	case l.figures.signBehind:
-		return sign + whole + "\u00a0" + symbol
+		return sign + number + "\u00a0" + symbol
 	case symbol == code:
-		return sign + symbol + "\u00a0" + whole
+		return sign + symbol + "\u00a0" + number
 	default:
-		return sign + symbol + whole
+		return sign + symbol + number
 	}
 }
 
