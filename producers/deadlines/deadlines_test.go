@@ -245,3 +245,22 @@ func TestStoppingFinishesWhatIsAtHand(t *testing.T) {
 		t.Errorf("states (-want +got):\n%s", diff)
 	}
 }
+
+func TestAClosedAccountCancelsWhatIsPending(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.registers()
+	s.run()
+	r := events.Received{Sequence: 2, Message: events.AccountClosed{AccountNumber: account, ClosedAt: time.Now().Add(-time.Minute)}}
+	r.Tenant, r.ID, r.Source, r.Data = tenant, "2", events.Source(tenant, "billing"), []byte(`{}`)
+	if _, err := s.db.TakeBilling(t.Context(), []events.Received{r}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the enrollment is cancelled", func() bool { return s.states()["cancelled"] == 1 })
+	if n := s.count(`SELECT count(*) FROM outbox WHERE subject = 'enrollment.mongo.cancelled' AND body LIKE '%"account-closed"%'`); n != 1 {
+		t.Errorf("%d facts, want one", n)
+	}
+	if n := s.count(`SELECT count(*) FROM usernames`); n != 0 {
+		t.Error("the username is not free")
+	}
+}
