@@ -11,6 +11,7 @@ import (
 
 	"github.com/mongotel/billcenter/consumers/funnel"
 	"github.com/mongotel/billcenter/schema/journey"
+	"github.com/mongotel/billcenter/schema/store"
 	"github.com/mongotel/billcenter/schema/tenants"
 )
 
@@ -68,11 +69,11 @@ func (s *services) funnel(in *invocation, tenant string) (*funnel.Funnel, func()
 	if tenant != "" && !directory.Has(tenant) {
 		return nil, nil, &usageError{fmt.Errorf("--tenant: %q is none of the tenants; see --tenants", tenant)}
 	}
-	st, done, err := s.store(in)
+	db, err := s.database(in, 4)
 	if err != nil {
 		return nil, nil, err
 	}
-	return funnel.New(st, zonesOf(directory)), done, nil
+	return funnel.New(store.New(db, nil, directory.Policy), zonesOf(directory)), db.Close, nil // no ring: an analyst has none
 }
 
 // zonesOf tells where a tenant's days begin; for all tenants together, those of the only one there is.
@@ -317,17 +318,17 @@ func (c *funnelRebuildCommand) Run(in *invocation) error {
 	if err != nil {
 		return err
 	}
-	st, done, err := c.store(in)
+	db, err := c.database(in, 4)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer db.Close()
 	b, err := c.broker(in, "funnel rebuild", false, nil, slog.New(slog.NewTextHandler(in.stderr, nil)))
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	r, err := funnel.Rebuild(in, b, st, directory.Has)
+	r, err := funnel.Rebuild(in, b, store.New(db, nil, directory.Policy), directory.Has)
 	if err != nil {
 		return err
 	}
