@@ -48,6 +48,7 @@ func parsePages(v *voice) pages {
 		"say":   v.write,
 		"money": v.Money,
 		"day":   v.Day,
+		"month": v.Month,
 		"hours": func(s tenants.Support) string { return s.HoursFor(v.Locale) },
 		"steps": v.stepNames,
 		"inc":   func(i int) int { return i + 1 },

@@ -137,7 +137,7 @@ func TestHowAnAccountPays(t *testing.T) {
 	c := s.signedIn()
 	c.get("/account/payment").is(s, 200, "Billing has not told us yet", "To pay or to change how you pay, reach support.")
 	s.billing(events.PaymentMethodChanged{AccountNumber: accountNumber, ChangedAt: time.Now().UTC(), Kind: events.Card, Brand: "Visa", LastFour: "4242", ExpiresOn: "2028-03"})
-	c.get("/account/payment").is(s, 200, "Card, Visa ending in 4242", "2028-03")
+	c.get("/account/payment").is(s, 200, "Card, Visa ending in 4242", "March 2028")
 	c.get("/account/payment/continue?account="+accountNumber).is(s, 404) // the tenant has no payment page
 
 	d, err := tenants.Parse("t.yaml", []byte(`tenants: [{id: mongo, name: Mongotel, hosts: [127.0.0.1], baseURL: "http://127.0.0.1", timeZone: America/New_York,

@@ -28,6 +28,18 @@ func (l Locale) Day(fullDate string) string {
 	return l.Date(d)
 }
 
+// Month writes YYYY-MM: "November 2026", "noviembre de 2026"; what is none is shown as it came.
+func (l Locale) Month(yearMonth string) string {
+	m, err := time.Parse("2006-01", yearMonth)
+	if err != nil {
+		return yearMonth
+	}
+	if l.Language() == "es" {
+		return fmt.Sprintf("%s de %d", spanishMonths[m.Month()-1], m.Year())
+	}
+	return m.Format("January 2006")
+}
+
 // Moment writes date, time and zone: "November 20, 2026, 8:05 AM EST", "20 de noviembre de 2026, 8:05 a. m. EST".
 func (l Locale) Moment(at time.Time) string {
 	return l.Date(at) + ", " + l.clock(at) + " " + zone(at)

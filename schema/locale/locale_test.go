@@ -152,6 +152,16 @@ func TestDates(t *testing.T) {
 	}
 }
 
+func TestMonth(t *testing.T) {
+	for _, c := range []struct{ locale, month, want string }{
+		{"en-US", "2026-11", "November 2026"}, {"es-US", "2026-11", "noviembre de 2026"}, {"es-US", "2028-13", "2028-13"}, {"en-US", "", ""},
+	} {
+		if got := parse(t, c.locale).Month(c.month); got != c.want {
+			t.Errorf("%s: %q, want %q", c.locale, got, c.want)
+		}
+	}
+}
+
 func TestDay(t *testing.T) {
 	for _, c := range []struct{ locale, day, want string }{
 		{"en-US", "2026-11-20", "November 20, 2026"}, {"es-US", "2026-01-02", "2 de enero de 2026"}, {"es-US", "soon", "soon"},
