@@ -73,7 +73,7 @@ func (p *portal) changePassword(w http.ResponseWriter, r *http.Request, c enroll
 	if err := p.store.ChangePassword(r.Context(), tenant.ID, user, hash, from); err != nil {
 		return err
 	}
-	if err := p.startSession(r, user); err != nil {
+	if err := p.startSession(r, user, hash); err != nil {
 		return err
 	}
 	p.sessions(r).Put(r.Context(), sessionNotice, noticePasswordChanged)

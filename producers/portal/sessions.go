@@ -23,6 +23,7 @@ const (
 	sessionTenant       = "tenant"
 	sessionUser         = "user"
 	sessionInvoicesSeen = "invoices-seen"
+	sessionPassword     = "password" // its mark: enrollment.PasswordMark
 
 	// For the page that lists where somebody is logged in:
 	sessionName    = "name" // by which a session knows itself there; no secret

@@ -277,3 +277,21 @@ func TestTheSignUpIsForgiving(t *testing.T) {
 	}
 	c.signUp("account_number", line, "registration_code", "").leadsTo(s, "/signup/check-email")
 }
+
+// TestALogInUnderWayDoesNotOutliveThePassword saves a session that began with the old password after all sessions were ended.
+func TestALogInUnderWayDoesNotOutliveThePassword(t *testing.T) {
+	s := newScene(t)
+	s.enrolled()
+	c := s.customer()
+	c.logIn(username, password).leadsTo(s, "/account")
+	data := storetest.One[[]byte](t, s.db, `SELECT data FROM sessions`)
+	s.customer().forgets(username)
+	s.customer().activate(s.resetLink(), otherPassword).leadsTo(s, "/login")
+	if _, err := s.db.DB.Exec(`UPDATE sessions SET ended = false, data = $1`, data); err != nil {
+		t.Fatal(err)
+	}
+	c.get("/account").leadsTo(s, "/login")
+	if n := storetest.One[int](t, s.db, `SELECT count(*) FROM sessions WHERE NOT ended`); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}

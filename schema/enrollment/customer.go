@@ -1,6 +1,8 @@
 package enrollment
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +13,15 @@ type Customer struct {
 	Username string // display form
 	Email    Address
 	Accounts []Holding // in the order in which they were added; empty: access to all of them has ended
+
+	PasswordMark string // of the present password; a session from another one is over
+}
+
+// PasswordMark names a stored password hash without telling it, so that a session can say which password it began with: a
+// log-in that was under way while the password changed must not outlive the change.
+func PasswordMark(phc string) string {
+	sum := sha256.Sum256([]byte("billcenter/password-mark/v1\n" + phc))
+	return hex.EncodeToString(sum[:12])
 }
 
 // Holding is one account of a customer.

@@ -147,7 +147,7 @@ func TestAnAccountShowsItsInvoices(t *testing.T) {
 	}
 	c, err := s.Customer(t.Context(), mongo, user)
 	ok(t, err)
-	if diff := cmp.Diff(enrollment.Customer{Username: "bob", Email: c.Email, Accounts: []enrollment.Holding{
+	if diff := cmp.Diff(enrollment.Customer{Username: "bob", Email: c.Email, PasswordMark: enrollment.PasswordMark(passwordHash), Accounts: []enrollment.Holding{
 		{AccountNumber: "1004827", CompanyName: "Bob & Sons", Users: []string{"bob"}},
 	}}, c); diff != "" || c.Email == "" {
 		t.Errorf("customer (-want +got):\n%s", diff)
