@@ -24,7 +24,6 @@ import (
 	"github.com/mongotel/billcenter/consumers/progress"
 	"github.com/mongotel/billcenter/events/bus"
 	"github.com/mongotel/billcenter/producers/deadlines"
-	"github.com/mongotel/billcenter/producers/helpdesk"
 	"github.com/mongotel/billcenter/producers/outbox"
 	"github.com/mongotel/billcenter/producers/portal"
 	"github.com/mongotel/billcenter/schema/keyring"
@@ -43,6 +42,7 @@ type parts struct {
 	proxies  []netip.Prefix
 	portal   net.Listener
 	staff    net.Listener
+	entrance entrance
 	log      *slog.Logger
 	registry *prometheus.Registry
 	metrics  *consumers.Metrics
@@ -59,10 +59,7 @@ type role struct {
 
 // roleNames lists the roles that `run` takes, in the order in which they stop: first nobody new comes in, then what came in
 // is handled, then what was committed goes on the wire, and last the funnel has seen it.
-var roleNames = []string{"portal", "deadlines", "codes", "mailer", "progress", "relay", "funnel"}
-
-// upRoles are what `up` runs. The back office has no log-in yet, so it is for the machine that one sits at.
-var upRoles = append([]string{"staff"}, roleNames...)
+var roleNames = []string{"portal", helpdeskRole, "deadlines", "codes", "mailer", "progress", "relay", "funnel"}
 
 // consumersOf are the durable consumers that a role reads; it refuses to run on foreign settings of theirs.
 var consumersOf = map[string]string{"codes": bus.ConsumerCodes, "mailer": bus.ConsumerMailer, "progress": bus.ConsumerProgress, "funnel": bus.ConsumerFunnel}
@@ -71,16 +68,20 @@ var consumersOf = map[string]string{"codes": bus.ConsumerCodes, "mailer": bus.Co
 func (p *parts) roles(names []string) ([]role, error) {
 	facts := consumers.PublishOn(p.bus)
 	var all []role
-	for _, name := range upRoles {
+	for _, name := range roleNames {
 		if !slices.Contains(names, name) {
 			continue
 		}
 		r := role{name: name}
 		switch name {
-		case "staff":
-			r.run = p.serveStaff
 		case "portal":
 			r.run = p.servePortal
+		case helpdeskRole:
+			office, err := p.office()
+			if err != nil {
+				return nil, err
+			}
+			r.run = func(ctx context.Context) error { return p.serveStaff(ctx, office) }
 		case "deadlines":
 			r.run = (&deadlines.Keeper{Store: p.store, Log: p.log.With("role", name)}).Run
 		case "codes":
@@ -146,39 +147,6 @@ func (p *parts) servePortal(ctx context.Context) error {
 	log := p.log.With("role", "portal")
 	site := portal.New(portal.Options{Store: p.store, Tenants: p.tenants, Keys: p.ring, Log: log, TrustedProxies: p.proxies})
 	return serve(ctx, portal.Server(site, log), p.portal)
-}
-
-func (p *parts) serveStaff(ctx context.Context) error {
-	log := p.log.With("role", "staff")
-	var ids []string
-	for _, t := range p.tenants.All() {
-		ids = append(ids, t.ID)
-	}
-	reports := funnel.New(p.store, zonesOf(p.tenants))
-	go func() { // so that not the first who looks waits for every journey to be read
-		if err := reports.Refresh(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("read the journeys ahead", "error", err)
-		}
-	}()
-	pages := funnel.NewPages(reports, funnel.PagesOptions{Layout: helpdesk.Layout(), Tenants: ids, Log: log})
-	office := helpdesk.New(helpdesk.Options{Accounts: p.store, Letters: p.newestLetters, Tenants: ids, Funnel: pages, Log: log})
-	return serve(ctx, portal.Server(office, log), p.staff)
-}
-
-// newestLetters are a page of dead letters.
-func (p *parts) newestLetters(ctx context.Context) ([]helpdesk.Letter, error) {
-	const most = 200
-	var letters []helpdesk.Letter
-	for l, err := range p.bus.DeadLetters(ctx, bus.DeadLetterFilter{}) {
-		if err != nil {
-			return nil, err
-		}
-		letters = append(letters, helpdesk.Letter{
-			ID: l.ID, Consumer: l.Consumer, Tenant: l.Tenant, Subject: l.Subject, Type: l.Type, Reason: l.Reason, Detail: l.Detail, Parked: l.Parked, DeadAt: l.DeadAt,
-		})
-	}
-	slices.Reverse(letters)
-	return letters[:min(most, len(letters))], nil
 }
 
 // serve answers until ctx ends, then finishes the requests at hand.

@@ -19,13 +19,14 @@ import (
 type runCommand struct {
 	services
 	logging
-	Roles []string `arg:"" name:"role" help:"Roles to run: portal, relay, codes, mailer, progress, funnel, deadlines, or all."`
+	Roles []string `arg:"" name:"role" help:"Roles to run: portal, helpdesk, relay, codes, mailer, progress, funnel, deadlines, or all; helpdesk is one of all where --oidc-issuer is given."`
 
 	PortalAddr     string   `help:"Address of the portal." default:"127.0.0.1:8080"`
 	OpsAddr        string   `help:"Address of health checks, metrics and profiles." default:"127.0.0.1:9090"`
 	TrustedProxies []string `help:"Networks of the proxies whose X-Forwarded-For is believed." placeholder:"CIDR"`
 	DatabasePool   int      `help:"Connections to Postgres that the process holds at most." default:"20"`
 	smtpFlags
+	staffFlags
 }
 
 // smtpFlags say which mail server takes the mails.
@@ -60,7 +61,11 @@ func (c *runCommand) names() ([]string, error) {
 		}
 	}
 	if slices.Contains(c.Roles, "all") {
-		return roleNames, nil
+		all := slices.Clone(roleNames)
+		if c.OIDCIssuer == "" && !slices.Contains(c.Roles, helpdeskRole) {
+			all = slices.DeleteFunc(all, func(n string) bool { return n == helpdeskRole })
+		}
+		return all, nil
 	}
 	return c.Roles, nil
 }
@@ -77,6 +82,11 @@ func (c *runCommand) Run(in *invocation) error {
 	p := &parts{log: log, registry: newRegistry()}
 	if p.smtp, err = c.options(); err != nil {
 		return err
+	}
+	if slices.Contains(names, helpdeskRole) {
+		if p.entrance, err = c.entrance(); err != nil {
+			return err
+		}
 	}
 	for _, cidr := range c.TrustedProxies {
 		prefix, err := netip.ParsePrefix(cidr)
@@ -121,6 +131,12 @@ func (c *runCommand) Run(in *invocation) error {
 			return err
 		}
 		defer p.portal.Close()
+	}
+	if slices.Contains(names, helpdeskRole) {
+		if p.staff, err = listen("--staff-addr", c.StaffAddr); err != nil {
+			return err
+		}
+		defer p.staff.Close()
 	}
 	opsListener, err := listen("--ops-addr", c.OpsAddr)
 	if err != nil {

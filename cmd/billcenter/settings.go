@@ -36,14 +36,15 @@ type services struct {
 
 // running is what `up` tells about itself, in its ready file and, for the other commands, in its data folder.
 type running struct {
-	Portal   string `json:"portal"`
-	Staff    string `json:"staff"`
-	Ops      string `json:"ops"`
-	NATS     string `json:"nats"`
-	SMTP     string `json:"smtp"`
-	Inbox    string `json:"inbox"`
-	Database string `json:"database"`
-	PID      int    `json:"pid"`
+	Portal    string `json:"portal"`
+	Staff     string `json:"staff"`
+	StaffLink string `json:"staffLink"` // lets staff in, once
+	Ops       string `json:"ops"`
+	NATS      string `json:"nats"`
+	SMTP      string `json:"smtp"`
+	Inbox     string `json:"inbox"`
+	Database  string `json:"database"`
+	PID       int    `json:"pid"`
 }
 
 const runningFile = "running.json"

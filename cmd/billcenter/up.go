@@ -81,7 +81,7 @@ func (c *upCommand) Run(in *invocation) (err error) {
 	inner := *in
 	inner.Context = ctx
 	go func() {
-		err := m.work(&inner, upRoles, opsListener)
+		err := m.work(&inner, roleNames, opsListener)
 		cancel(err) // nobody is told of samples that no role will handle
 		worked <- err
 	}()
@@ -129,7 +129,8 @@ func (c *upCommand) start(ctx context.Context, m *machine) (running, net.Listene
 		listeners[l.flag] = listener
 	}
 	m.portal, m.staff = listeners["--portal-addr"], listeners["--staff-addr"]
-	r = running{Portal: urlOf(m.portal), Staff: urlOf(m.staff), Ops: urlOf(listeners["--ops-addr"]), PID: os.Getpid()}
+	m.entrance = newLink()
+	r = running{Portal: urlOf(m.portal), Staff: urlOf(m.staff), StaffLink: urlOf(m.staff) + "/enter/" + m.entrance.link, Ops: urlOf(listeners["--ops-addr"]), PID: os.Getpid()}
 
 	var err error
 	if m.ring, err = openKeyRing(filepath.Join(c.DataDir, "keyring.json")); err != nil {
@@ -249,7 +250,7 @@ func (c *upCommand) tell(ctx *invocation, m *machine, r running) error {
 	}
 	m.onStop(func() error { return os.Remove(filepath.Join(c.DataDir, runningFile)) })
 	fmt.Fprintf(ctx.stdout, "Bill Center enrollment is up. Not for production: one machine, no passwords between its parts.\n\n")
-	fmt.Fprintf(ctx.stdout, "  Portal    %s\n  Inbox     %s\n  Staff     %s\n  Ops       %s/readyz\n", r.Portal, r.Inbox, r.Staff, r.Ops)
+	fmt.Fprintf(ctx.stdout, "  Portal    %s\n  Inbox     %s\n  Staff     %s\n  Ops       %s/readyz\n", r.Portal, r.Inbox, r.StaffLink, r.Ops)
 	fmt.Fprintf(ctx.stdout, "  Broker    nats --server %s stream report\n  Database  psql '%s'\n", r.NATS, r.Database)
 	fmt.Fprintf(ctx.stdout, "  Data      %s (delete it to start over)\n", c.DataDir)
 	if customer != nil {

@@ -1,46 +1,59 @@
-// Package helpdesk is the back office: what staff look up. It shows an account's timeline and why its customer cannot enroll,
-// the dead letters with their reasons, the contract of the events, and the funnel's pages, which it is given. It changes nothing yet and knows no log-in, so it answers on the machine's own
-// addresses only; it shows no code, no link, no password and no full e-mail address.
+// Package helpdesk is the back office: what staff look up, and what they do for customers who are stuck. It shows an
+// account's timeline and why its customer cannot enroll, the mail log, the dead letters, the audit trail, the contract of the
+// events, and the funnel's pages, which it is given.
+//
+// Who somebody is, an OpenID provider says, or, on the machine that `up` runs on, a link that works once. What they may do
+// stands in one table (roles.go). Every deed needs a reason and is audited by the store in the transaction that does it. No
+// page shows a code, a link, a password or a whole e-mail address. It holds no rules of enrollment and no SQL.
 package helpdesk
 
 import (
-	"bytes"
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"runtime/debug"
+	"net/url"
 	"time"
 
 	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
-// Accounts looks accounts up; the error is enrollment.ErrUnknown, or a *enrollment.Refusal for what can be no number.
-type Accounts interface {
+// Store is what staff look up and do. A *enrollment.Refusal says no, enrollment.ErrUnknown that there is none in that tenant.
+type Store interface {
+	FindAccounts(ctx context.Context, tenant, wanted string, limit int) ([]enrollment.Found, error)
 	Dossier(ctx context.Context, tenant, accountNumber string) (enrollment.Dossier, error)
+
+	SendAgain(ctx context.Context, e enrollment.Errand, tenant string, id enrollment.ID) error
+	CorrectAddressFor(ctx context.Context, e enrollment.Errand, tenant string, id enrollment.ID, to enrollment.Address) error
+	CancelFor(ctx context.Context, e enrollment.Errand, tenant string, id enrollment.ID) error
+	Unlock(ctx context.Context, e enrollment.Errand, tenant, accountNumber string) (lifted int, err error)
+	RetireCode(ctx context.Context, e enrollment.Errand, tenant, accountNumber string) (asked bool, err error)
+	SignOutFor(ctx context.Context, e enrollment.Errand, tenant, accountNumber, username string) error
+
+	AuditLetter(ctx context.Context, e enrollment.Errand, what enrollment.Deed, tenant, letter, detail string) error
+	Audit(ctx context.Context, actor string, what enrollment.Deed, limit int) ([]enrollment.AuditEntry, error)
+	MailLog(ctx context.Context, tenant, state string, limit int) ([]enrollment.MailRecord, error)
+
+	OpenStaffSession(ctx context.Context, token string, who enrollment.Staff, idle, life time.Duration) error
+	StaffSession(ctx context.Context, token string) (enrollment.Staff, error)
+	EndStaffSession(ctx context.Context, token string) error
 }
 
-// Letter is a dead letter as staff see it.
-type Letter struct {
-	ID                                              uint64
-	Consumer, Tenant, Subject, Type, Reason, Detail string
-	Parked                                          bool
-	DeadAt                                          time.Time
-}
-
-// Options are the back office's neighbours; all are required.
+// Options are the back office's neighbours; all but the ways in are required.
 type Options struct {
-	Accounts Accounts
-	Letters  func(ctx context.Context) ([]Letter, error) // the newest first, a page of them
-	Tenants  []string
-	Funnel   http.Handler // answers /funnel and below it, in the back office's layout
-	Log      *slog.Logger
+	Store   Store
+	Letters Letters
+	Tenants []string
+	Funnel  http.Handler // answers /funnel and below it, in the back office's layout
+	Log     *slog.Logger
+
+	// One of the two ways in. With Link the office answers on this machine's own addresses only, and who comes from there
+	// without a session is an analyst.
+	Link string // the token of /enter/{token}, which works once
+	OIDC *OIDC
 }
 
 //go:embed pages
@@ -48,7 +61,10 @@ var files embed.FS
 
 type office struct {
 	Options
-	page *template.Template
+	base  *url.URL // nil: this machine's own addresses
+	link  *link    // nil: there is none
+	idp   *provider
+	pages map[string]*template.Template
 }
 
 // Layout is what all pages of the back office have around them, for those who add some: the template "layout" shows .Title, then
@@ -59,110 +75,63 @@ func Layout() *template.Template {
 	}).ParseFS(files, "pages/layout.html"))
 }
 
-// New returns the back office's pages: / (look-up), /deadletters, /events and the contract's documents, /funnel.
-func New(o Options) http.Handler {
-	f := &office{Options: o, page: template.Must(Layout().ParseFS(files, "pages/office.html"))}
+// New returns the back office's pages. The error is about OIDC's addresses.
+func New(o Options) (http.Handler, error) {
+	f := &office{Options: o, pages: map[string]*template.Template{}}
+	for _, name := range []string{"home", "account", "deadletters", "deadletter", "mails", "audit", "events", "event", "me", "message"} {
+		f.pages[name] = template.Must(template.Must(Layout().Clone()).ParseFS(files, "pages/"+name+".html"))
+	}
+	if o.OIDC != nil {
+		var err error
+		if f.base, err = url.Parse(o.OIDC.BaseURL); err != nil || f.base.Host == "" || f.base.Path != "" || f.base.Scheme != "https" && !loopback(f.base.Hostname()) {
+			return nil, fmt.Errorf("the back office's address %q is not like https://staff.example", o.OIDC.BaseURL)
+		}
+		f.idp = &provider{OIDC: *o.OIDC}
+	} else if o.Link != "" {
+		f.link = &link{token: o.Link}
+	}
+	return f.onItsHost(f.guarded(f.refuseForeignPosts(f.routes()))), nil
+}
+
+func (f *office) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", f.lookUp)
-	mux.HandleFunc("GET /deadletters", f.deadLetters)
-	mux.HandleFunc("GET /events", f.contract)
-	mux.HandleFunc("GET /events/{name}", f.contract)
-	mux.HandleFunc("GET /events/asyncapi.yaml", document("application/yaml", events.AsyncAPI()))
-	mux.Handle("GET /events/schemas/", http.StripPrefix("/events/schemas/", http.FileServerFS(events.Schemas())))
-	mux.HandleFunc("GET /office.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/office.css") })
-	if o.Funnel != nil {
+	page := func(pattern string, d duty, h handler) { mux.Handle(pattern, f.forStaff(d, h)) }
+
+	page("GET /{$}", "", f.home)
+	page("GET /me", "", f.me)
+	page("GET /accounts/{tenant}/{number}", lookUp, f.account)
+	page("POST /accounts/{tenant}/{number}/{deed}", act, f.act)
+	page("GET /mails", readMails, f.mails)
+	page("GET /audit", readAudit, f.audit)
+	page("GET /deadletters", readLetters, f.deadLetters)
+	page("GET /deadletters/{id}", readLetters, f.deadLetter)
+	page("POST /deadletters/replay", workLetters, f.replayAll)
+	page("POST /deadletters/{id}/{deed}", workLetters, f.workLetter)
+	page("GET /events", readContract, f.contract)
+	page("GET /events/{name}", readContract, f.contract)
+	page("GET /events/asyncapi.yaml", readContract, document("application/yaml", events.AsyncAPI()))
+	page("GET /events/schemas/", readContract, plain(http.StripPrefix("/events/schemas/", http.FileServerFS(events.Schemas()))))
+	if f.Funnel != nil {
 		for _, path := range []string{"/funnel", "/funnel.json", "/funnel.csv", "/funnel/"} {
-			mux.Handle("GET "+path, o.Funnel)
+			page("GET "+path, readFunnel, plain(f.Funnel))
 		}
 	}
-	return onThisMachine(f.guarded(mux))
+
+	mux.HandleFunc("GET /office.css", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/office.css") })
+	mux.HandleFunc("GET /enter/{token}", f.enter)
+	mux.HandleFunc("GET /login", f.logIn)
+	mux.HandleFunc("GET "+callbackPath, f.callback)
+	mux.HandleFunc("POST /logout", f.logOut)
+	return mux
 }
 
-// view is what the one template shows.
-type view struct {
-	Title, Tenant, Number, Problem string
-	Tenants                        []string
-	Dossier                        *enrollment.Dossier
-	Letters                        []Letter
-	ShowLetters                    bool
-	Catalog                        []events.Definition
-	Event                          *events.Page
-}
+// handler answers somebody of the staff, or says why it could not.
+type handler func(w http.ResponseWriter, r *http.Request, by enrollment.Staff) error
 
-func (f *office) lookUp(w http.ResponseWriter, r *http.Request) {
-	v := view{Title: "Accounts", Tenants: f.Tenants, Tenant: r.URL.Query().Get("tenant"), Number: r.URL.Query().Get("number")}
-	status := http.StatusOK
-	if v.Number != "" {
-		d, err := f.Accounts.Dossier(r.Context(), v.Tenant, v.Number)
-		switch {
-		case err == nil:
-			v.Dossier = &d
-		case errors.Is(err, enrollment.ErrUnknown):
-			status, v.Problem = http.StatusNotFound, "This tenant has no account by that number: billing never named it. Compare with the invoice, and look at the dead letters."
-		case errors.As(err, new(*enrollment.Refusal)):
-			status, v.Problem = http.StatusUnprocessableEntity, "That cannot be an account number."
-		default:
-			f.Log.ErrorContext(r.Context(), "look an account up", "error", err)
-			status, v.Problem = http.StatusServiceUnavailable, "The database does not answer. Try again in a moment."
-		}
+// plain is a handler that does not care who asks.
+func plain(h http.Handler) handler {
+	return func(w http.ResponseWriter, r *http.Request, _ enrollment.Staff) error {
+		h.ServeHTTP(w, r)
+		return nil
 	}
-	f.show(w, r, status, v)
-}
-
-func (f *office) deadLetters(w http.ResponseWriter, r *http.Request) {
-	v, status := view{Title: "Dead letters", Tenants: f.Tenants, ShowLetters: true}, http.StatusOK
-	letters, err := f.Letters(r.Context())
-	if err != nil {
-		f.Log.ErrorContext(r.Context(), "list dead letters", "error", err)
-		status, v.Problem = http.StatusServiceUnavailable, "The broker does not answer. Try again in a moment."
-	}
-	v.Letters = letters
-	f.show(w, r, status, v)
-}
-
-func (f *office) show(w http.ResponseWriter, r *http.Request, status int, v view) {
-	var b bytes.Buffer
-	if err := f.page.ExecuteTemplate(&b, "layout", v); err != nil {
-		f.Log.ErrorContext(r.Context(), "render the back office", "error", err)
-		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // the reader may have gone
-}
-
-// guarded lets no answer run a script, be framed, be kept or tell other sites where a reader comes from, and no panic pass
-// unheard: net/http tells of it only where nobody looks.
-func (f *office) guarded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		defer func() {
-			if fault := recover(); fault != nil {
-				f.Log.ErrorContext(r.Context(), "the back office panics", "route", r.Pattern, "fault", fmt.Sprint(fault), "stack", string(debug.Stack()))
-				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-			}
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// onThisMachine refuses requests for other hosts: a page elsewhere must not read this one by giving its name our address.
-func onThisMachine(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		addr, err := netip.ParseAddr(host)
-		if host != "localhost" && (err != nil || !addr.IsLoopback()) {
-			http.Error(w, fmt.Sprintf("%d: the back office answers on this machine's own addresses only", http.StatusMisdirectedRequest), http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }

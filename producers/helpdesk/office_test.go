@@ -1,0 +1,450 @@
+package helpdesk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema/enrollment"
+	"github.com/mongotel/billcenter/schema/store/storetest"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// pile is dead letters without a broker; cmd/billcenter tries them with one.
+type pile struct {
+	letters  []Letter
+	replayed []uint64
+	dropped  []uint64
+	fail     error
+}
+
+func (p *pile) All(context.Context) ([]Letter, error) { return p.letters, p.fail }
+
+func (p *pile) Letter(_ context.Context, id uint64) (Letter, error) {
+	for _, l := range p.letters {
+		if l.ID == id {
+			return l, p.fail
+		}
+	}
+	return Letter{}, ErrNoLetter
+}
+
+func (p *pile) take(id uint64, into *[]uint64) error {
+	if p.fail != nil {
+		return p.fail
+	}
+	p.letters = slices.DeleteFunc(p.letters, func(l Letter) bool { return l.ID == id })
+	*into = append(*into, id)
+	return nil
+}
+
+func (p *pile) Replay(_ context.Context, id uint64) error { return p.take(id, &p.replayed) }
+func (p *pile) Drop(_ context.Context, id uint64) error   { return p.take(id, &p.dropped) }
+
+// desk is a back office on a real database, with one account and two dead letters.
+type desk struct {
+	*storetest.Database
+	t       *testing.T
+	letters *pile
+	log     *strings.Builder
+	url     string
+}
+
+const linkToken = "THE-LINK"
+
+func open(t *testing.T, change ...func(*Options)) *desk {
+	t.Helper()
+	d := &desk{Database: storetest.New(t), t: t, log: &strings.Builder{}, letters: &pile{letters: []Letter{
+		{ID: 9, Consumer: "codes", Tenant: "_", Reason: "not-json", Detail: "is not a JSON object", DeadAt: time.Now()},
+		{ID: 7, Consumer: "codes", Tenant: "mongo", Reason: "unknown-tenant", Detail: "is not configured", DeadAt: time.Now()},
+	}}}
+	d.bills(1, events.InvoiceEmailed{
+		AccountNumber: "100482-7", CompanyName: "Bob's <Building>", BillingEmail: "ap@bobsbuilding.example",
+		EmailedAt: time.Now().Add(-time.Hour), RegistrationCode: "7F3K-9QWD-M2XA", Invoice: &events.Invoice{Number: "INV-1"},
+	})
+	o := Options{Store: d.Store, Letters: d.letters, Tenants: []string{"mongo"}, Link: linkToken, Log: slog.New(slog.NewTextHandler(d.log, nil)),
+		Funnel: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("broken") {
+				panic("broken")
+			}
+			_, _ = io.WriteString(w, "the funnel's "+r.URL.Path)
+		})}
+	server := httptest.NewUnstartedServer(nil)
+	server.Start()
+	t.Cleanup(server.Close)
+	d.url = server.URL
+	for _, c := range change {
+		c(&o)
+	}
+	if o.OIDC != nil {
+		o.OIDC.BaseURL, o.Link = d.url, ""
+	}
+	office, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Config.Handler = office
+	return d
+}
+
+func (d *desk) bills(id int, m events.Message) {
+	d.t.Helper()
+	encoded, err := events.Encode("mongo", events.Envelope{ID: string(rune('0' + id)), Source: "//mongo.billcenter.net/billing"}, m)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	event, err := events.Decode(encoded.Subject, encoded.Header, encoded.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := d.TakeBilling(d.t.Context(), []events.Received{{Event: event, Message: m, Sequence: uint64(id)}}); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// registers signs a customer up for the account.
+func (d *desk) registers(email string) enrollment.ID {
+	d.t.Helper()
+	u, err := enrollment.ParseUsername("Bob’sBuilding")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	admitted, err := d.Register(d.t.Context(), enrollment.Application{
+		Tenant: "mongo", AccountNumber: "100482-7", Code: "7F3K-9QWD-M2XA", Email: enrollment.Address(email), Username: u, RequestID: "r1",
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return admitted.Enrollment
+}
+
+// browser is one with cookies, which does not follow redirects.
+type browser struct {
+	*http.Client
+	d *desk
+}
+
+func (d *desk) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return &browser{&http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, d}
+}
+
+// as is a browser in which somebody with those roles is signed in.
+func (d *desk) as(roles ...Role) *browser {
+	d.t.Helper()
+	who := enrollment.Staff{Subject: "idp#grace", Name: "Grace", Roles: []string{}}
+	for _, r := range roles {
+		who.Roles = append(who.Roles, string(r))
+	}
+	token := "token of " + strings.Join(who.Roles, " ")
+	token = strings.ReplaceAll(token, " ", "-")
+	if err := d.OpenStaffSession(d.t.Context(), token, who, time.Hour, time.Hour); err != nil && !strings.Contains(err.Error(), "23505") {
+		d.t.Fatal(err)
+	}
+	b := d.browser()
+	at, err := url.Parse(d.url)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	b.Jar.SetCookies(at, []*http.Cookie{{Name: "staff", Value: token}})
+	return b
+}
+
+type answer struct {
+	status   int
+	body, to string
+	header   http.Header
+}
+
+func (b *browser) do(r *http.Request, err error) answer {
+	b.d.t.Helper()
+	if err != nil {
+		b.d.t.Fatal(err)
+	}
+	got, err := b.Do(r)
+	if err != nil {
+		b.d.t.Fatal(err)
+	}
+	defer got.Body.Close()
+	body, err := io.ReadAll(got.Body)
+	if err != nil {
+		b.d.t.Fatal(err)
+	}
+	for _, secret := range []string{"7F3K", "ap@bobsbuilding", "bob@bobsbuilding", "right@bobsbuilding"} {
+		if r.Method == http.MethodPost && strings.HasPrefix(secret, "right") { // a form that comes back holds what was typed
+			continue
+		}
+		if strings.Contains(string(body), secret) && !strings.HasPrefix(r.URL.Path, "/events") {
+			b.d.t.Errorf("%s shows %s", r.URL, secret)
+		}
+	}
+	return answer{got.StatusCode, string(body), got.Header.Get("Location"), got.Header}
+}
+
+func (b *browser) get(path string) answer {
+	b.d.t.Helper()
+	return b.do(http.NewRequestWithContext(b.d.t.Context(), http.MethodGet, b.d.url+path, nil))
+}
+
+func (b *browser) post(path string, form url.Values, header ...string) answer {
+	b.d.t.Helper()
+	r, err := http.NewRequestWithContext(b.d.t.Context(), http.MethodPost, b.d.url+path, strings.NewReader(form.Encode()))
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Del(header[i])
+			if header[i+1] != "" {
+				r.Header.Set(header[i], header[i+1])
+			}
+		}
+	}
+	return b.do(r, err)
+}
+
+func (a answer) is(t *testing.T, status int, says string) {
+	t.Helper()
+	if a.status != status || !strings.Contains(a.body, says) && a.to != says {
+		t.Errorf("%d to %q, want %d and %q in:\n%s", a.status, a.to, status, says, a.body)
+	}
+}
+
+func TestPages(t *testing.T) {
+	d := open(t)
+	for _, c := range []struct {
+		name, path string
+		broken     error
+		status     int
+		says       string
+	}{
+		{name: "the search", path: "/", status: 200, says: `name="q"`},
+		{name: "an account in another spelling", path: "/?tenant=mongo&q=1004827", status: 303, says: "/accounts/mongo/100482-7"},
+		{name: "the parameter of earlier links", path: "/?tenant=mongo&number=1004827", status: 303, says: "/accounts/mongo/100482-7"},
+		{name: "an invoice", path: "/?q=INV-1", status: 303, says: "/accounts/mongo/100482-7"},
+		{name: "an account that billing never named", path: "/?tenant=mongo&q=5", status: 404, says: "never named"},
+		{name: "what is nothing", path: "/?tenant=mongo&q=%00", status: 404, says: "never named"},
+		{name: "another tenant", path: "/?tenant=other&q=1004827", status: 404, says: "never named"},
+		{name: "an account", path: "/accounts/mongo/100482-7", status: 200, says: "can-enroll"},
+		{name: "its company, escaped", path: "/accounts/mongo/100482-7", status: 200, says: "Bob&#39;s &lt;Building&gt;"},
+		{name: "its address, masked", path: "/accounts/mongo/100482-7", status: 200, says: "a***@"},
+		{name: "what may be said before", path: "/accounts/mongo/100482-7", status: 200, says: "Before the caller is verified"},
+		{name: "no account", path: "/accounts/mongo/5", status: 404, says: "never named"},
+		{name: "what can be no number", path: "/accounts/mongo/%00", status: 422, says: "not possible"},
+		{name: "another tenant's account", path: "/accounts/other/100482-7", status: 404, says: "never named"},
+		{name: "the dead letters", path: "/deadletters", status: 200, says: "is not a JSON object"},
+		{name: "the dead letters of a reason", path: "/deadletters?reason=unknown-tenant", status: 200, says: "1 letter, unknown-tenant"},
+		{name: "a dead letter", path: "/deadletters/7", status: 200, says: "is not configured"},
+		{name: "no dead letter", path: "/deadletters/8", status: 404, says: "no such dead letter"},
+		{name: "what is no number of one", path: "/deadletters/x", status: 404, says: "no such dead letter"},
+		{name: "the broker is away", path: "/deadletters", broken: errors.New("away"), status: 503, says: "does not answer"},
+		{name: "the mails", path: "/mails?state=failed", status: 200, says: "There are none"},
+		{name: "the audit trail", path: "/audit", status: 200, says: "sign-in"},
+		{name: "who one is", path: "/me", status: 200, says: "look customers up"},
+		{name: "the events", path: "/events", status: 200, says: "billing.&lt;tenant&gt;.invoice.emailed"},
+		{name: "one event, its fields and a sample", path: "/events/InvoiceEmailed", status: 200, says: "invoice.amountDueMinor"},
+		{name: "an event by its type", path: "/events/net.billcenter.enrollment.registered.v1", status: 200, says: "Registered"},
+		{name: "an event that is none", path: "/events/Nope", status: 404, says: "no event of that name"},
+		{name: "the AsyncAPI document", path: "/events/asyncapi.yaml", status: 200, says: "asyncapi: 3"},
+		{name: "a schema", path: "/events/schemas/net.billcenter.invoice.emailed.v1.json", status: 200, says: "json-schema.org"},
+		{name: "the style", path: "/office.css", status: 200, says: "font:"},
+		{name: "the funnel", path: "/funnel", status: 200, says: "the funnel's /funnel"},
+		{name: "a page that panics", path: "/funnel?broken", status: 500, says: "Internal"},
+		{name: "the funnel's exports", path: "/funnel.csv", status: 200, says: "the funnel's /funnel.csv"},
+		{name: "the funnel's journeys", path: "/funnel/journeys/mongo/ref", status: 200, says: "the funnel's /funnel/journeys/mongo/ref"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d.t, d.letters.fail = t, c.broken
+			a := d.as(Supervisor, Operator).get(c.path)
+			a.is(t, c.status, c.says)
+			if a.header.Get("Content-Security-Policy") == "" {
+				t.Error("is not guarded against scripts")
+			}
+		})
+	}
+}
+
+// Every page and action by every role: what is not for a role is refused, and nothing happens.
+func TestRoles(t *testing.T) {
+	d := open(t)
+	id := d.registers("bob@bobsbuilding.example")
+	reason := url.Values{"reason": {"the caller asked"}, "enrollment": {id.String()}, "email": {"right@bobsbuilding.example"}}
+	for _, row := range []struct {
+		method, path string
+		to           []Role
+	}{
+		{"GET", "/", Roles[:]},
+		{"GET", "/me", Roles[:]},
+		{"GET", "/?q=100482-7", []Role{Agent, Supervisor}},
+		{"GET", "/accounts/mongo/100482-7", []Role{Agent, Supervisor}},
+		{"POST", "/accounts/mongo/100482-7/send-again", []Role{Agent, Supervisor}},
+		{"POST", "/accounts/mongo/100482-7/correct-address", []Role{Agent, Supervisor}},
+		{"POST", "/accounts/mongo/100482-7/unlock", []Role{Agent, Supervisor}},
+		{"POST", "/accounts/mongo/100482-7/retire-code", []Role{Agent, Supervisor}},
+		{"POST", "/accounts/mongo/100482-7/sign-out-everywhere", []Role{Agent, Supervisor}},
+		{"POST", "/accounts/mongo/100482-7/cancel", []Role{Agent, Supervisor}},
+		{"GET", "/mails", []Role{Agent, Supervisor, Operator}},
+		{"GET", "/audit", []Role{Supervisor}},
+		{"GET", "/deadletters", []Role{Supervisor, Analyst, Operator}},
+		{"GET", "/deadletters/7", []Role{Supervisor, Analyst, Operator}},
+		{"POST", "/deadletters/7/replay", []Role{Operator}},
+		{"POST", "/deadletters/7/drop", []Role{Operator}},
+		{"POST", "/deadletters/replay", []Role{Operator}},
+		{"GET", "/funnel", []Role{Supervisor, Analyst, Operator}},
+		{"GET", "/funnel.json", []Role{Supervisor, Analyst, Operator}},
+		{"GET", "/funnel/journeys", []Role{Supervisor, Analyst, Operator}},
+		{"GET", "/events", Roles[:]},
+		{"GET", "/events/Registered", Roles[:]},
+		{"GET", "/events/asyncapi.yaml", Roles[:]},
+	} {
+		for _, role := range Roles {
+			b := d.as(role)
+			before := storetest.One[int](t, d.Database, `SELECT count(*) FROM audit WHERE action <> 'sign-in'`)
+			var a answer
+			if row.method == "GET" {
+				a = b.get(row.path)
+			} else {
+				a = b.post(row.path, reason)
+			}
+			after := storetest.One[int](t, d.Database, `SELECT count(*) FROM audit WHERE action <> 'sign-in'`)
+			if want := slices.Contains(row.to, role); (a.status != http.StatusForbidden) != want || !want && after != before {
+				t.Errorf("%s %s as %s: %d, allowed should be %v; %d deeds", row.method, row.path, role, a.status, want, after-before)
+			}
+		}
+	}
+	d.as().get("/events").is(t, http.StatusForbidden, "one has to be")
+}
+
+func TestAVisitorOnThisMachineSeesNobodysData(t *testing.T) {
+	d := open(t)
+	b := d.browser()
+	for path, status := range map[string]int{
+		"/": 200, "/events": 200, "/funnel": 200, "/deadletters": 200, "/me": 200,
+		"/?q=100482-7": 403, "/accounts/mongo/100482-7": 403, "/mails": 403, "/audit": 403,
+	} {
+		b.get(path).is(t, status, "")
+	}
+	b.post("/deadletters/7/drop", url.Values{"reason": {"just because"}}).is(t, 403, "billcenter up")
+	if len(d.letters.letters) != 2 {
+		t.Error("a letter is gone")
+	}
+}
+
+func TestTheLinkWorksOnce(t *testing.T) {
+	d := open(t)
+	b := d.browser()
+	b.get("/enter/another").is(t, 404, "damaged")
+	b.do(http.NewRequestWithContext(t.Context(), http.MethodHead, d.url+"/enter/"+linkToken, nil)).is(t, 204, "")
+	if a := b.get("/enter/" + linkToken); a.status != 303 || a.to != "/" {
+		t.Fatalf("%d to %q:\n%s", a.status, a.to, a.body)
+	} else if c := a.header.Get("Set-Cookie"); !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") {
+		t.Errorf("the cookie is %q", c)
+	}
+	b.get("/accounts/mongo/100482-7").is(t, 200, "can-enroll")
+	b.get("/enter/"+linkToken).is(t, 303, "/")
+	d.browser().get("/enter/"+linkToken).is(t, 410, "was used")
+	b.post("/logout", nil).is(t, 200, "signed out")
+	b.get("/accounts/mongo/100482-7").is(t, 403, "one has to be")
+	b.get("/enter/"+linkToken).is(t, 410, "was used")
+	if strings.Contains(d.log.String(), linkToken) {
+		t.Error("the link is logged")
+	}
+}
+
+func TestOnlyOurOwnPagesAct(t *testing.T) {
+	d := open(t)
+	b := d.as(Agent)
+	form := url.Values{"reason": {"the caller asked"}}
+	for _, h := range [][]string{
+		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Sec-Fetch-Site", ""}, {"Sec-Fetch-Site", "", "Origin", "https://evil.example"}, {"Sec-Fetch-Site", "", "Origin", "null"},
+	} {
+		b.post("/accounts/mongo/100482-7/unlock", form, h...).is(t, 403, "Nothing was done")
+	}
+	b.post("/accounts/mongo/100482-7/unlock", url.Values{"reason": {"the caller asked", "twice"}}).is(t, 400, "twice")
+	b.post("/accounts/mongo/100482-7/unlock", url.Values{"reason": {strings.Repeat("x", maxForm)}}).is(t, 413, "too large")
+	if n := storetest.One[int](t, d.Database, `SELECT count(*) FROM audit WHERE action <> 'sign-in'`); n != 0 {
+		t.Errorf("%d deeds", n)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.url+"/", nil)
+	if err == nil {
+		r.Host = "evil.example"
+	}
+	b.do(r, err).is(t, 421, "own addresses")
+}
+
+func TestAnAgentHelps(t *testing.T) {
+	d := open(t)
+	b := d.as(Agent)
+	const page = "/accounts/mongo/100482-7"
+	id := d.registers("bob@bobsbuilding.example").String()
+	form := func(more ...string) url.Values {
+		v := url.Values{"reason": {"the caller asked"}, "enrollment": {id}}
+		for i := 0; i < len(more); i += 2 {
+			v.Set(more[i], more[i+1])
+		}
+		return v
+	}
+	b.get(page).is(t, 200, "Cancel the enrollment")
+	b.post(page+"/send-again", form()).is(t, 422, "the next may be asked for in")
+	b.post(page+"/correct-address", form("email", "nonsense")).is(t, 422, "not an e-mail address")
+	b.post(page+"/correct-address", form("email", "right@bobsbuilding.example", "reason", " x ")).is(t, 422, "at least 5 characters")
+	b.post(page+"/correct-address", form("email", "right@bobsbuilding.example")).is(t, 303, page+"?done=correct-address")
+	b.get(page+"?done=correct-address").is(t, 200, "r***@b***.example")
+	b.post(page+"/unlock", form()).is(t, 303, page+"?done=unlock-none")
+	b.post(page+"/retire-code", form()).is(t, 303, page+"?done=retire-code")
+	b.post(page+"/retire-code", form()).is(t, 303, page+"?done=retire-code-only")
+	b.post(page+"/cancel", form("enrollment", "not one")).is(t, 404, "never named")
+	b.post(page+"/cancel", form()).is(t, 303, page+"?done=cancel")
+	b.post(page+"/cancel", form()).is(t, 422, "is over")
+	b.post(page+"/sign-out-everywhere", form("username", "nobody")).is(t, 404, "never named")
+	b.post(page+"/explode", form()).is(t, 404, "never named")
+	b.get(page).is(t, 200, "staff: cancel")
+	d.as(Supervisor).get("/audit?deed=cancel").is(t, 200, "the caller asked")
+	d.DB.MustExec(`UPDATE staff_sessions SET idle_until = now()`)
+	b.get(page).is(t, 403, "one has to be")
+}
+
+func TestAnOperatorWorksOnDeadLetters(t *testing.T) {
+	d := open(t)
+	b := d.as(Operator)
+	because := url.Values{"reason": {"the tenant exists now"}}
+	b.get("/deadletters").is(t, 200, "not-json")
+	b.post("/deadletters/7/replay", nil).is(t, 422, "at least 5 characters")
+	b.post("/deadletters/replay", url.Values{"letters": {"not-json"}}).is(t, 422, "at least 5 characters")
+	b.post("/deadletters/7/replay", because).is(t, 303, "/deadletters?replayed=1")
+	b.post("/deadletters/7/replay", because).is(t, 404, "no longer")
+	d.letters.letters = append(d.letters.letters, Letter{ID: 3, Reason: "not-json", Consumer: "codes"}, Letter{ID: 2, Reason: "other", Consumer: "codes"})
+	b.post("/deadletters/replay", url.Values{"letters": {"not-json"}, "reason": {"the publisher was mended"}}).is(t, 303, "/deadletters?replayed=2&failed=0")
+	b.post("/deadletters/2/drop", url.Values{"reason": {"a test message"}}).is(t, 303, "/deadletters?dropped")
+	if !slices.Equal(d.letters.replayed, []uint64{7, 3, 9}) || !slices.Equal(d.letters.dropped, []uint64{2}) {
+		t.Errorf("replayed %v, dropped %v", d.letters.replayed, d.letters.dropped)
+	}
+	trail, err := d.Audit(t.Context(), "idp#grace", "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range trail {
+		lines = append(lines, string(e.Deed)+" "+e.Subject+": "+e.Reason)
+	}
+	want := []string{
+		"drop-dead-letter dead letter 2 of codes: a test message", "replay-dead-letter dead letter 9 of codes: the publisher was mended",
+		"replay-dead-letter dead letter 3 of codes: the publisher was mended", "replay-dead-letter dead letter 7 of codes: the tenant exists now", "sign-in idp#grace: ",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("the trail is\n%s", strings.Join(lines, "\n"))
+	}
+}
