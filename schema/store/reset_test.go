@@ -112,6 +112,9 @@ func TestTheDeadEndsOfAResetLinkAreToldApart(t *testing.T) {
 	s.Pass(t, 61*time.Second)
 	ok(t, s.forgets("bob", ""))
 	fourth := s.resetLink()
+	forged, err := enrollment.ParseLink(enrollment.MintRecovery(s.Ring.LinkKeys()[0], mongo, fourth.Enrollment, "eve@company.example").Reveal())
+	ok(t, err)
+	refused(t, s.sets(forged), enrollment.LinkDamaged) // before anything is told about the reset
 	s.Pass(t, time.Hour)
 	refused(t, s.sets(fourth), enrollment.LinkExpired)
 
