@@ -1,6 +1,6 @@
 // What the mails say. Bring your own words and layout; keep what the comments ask for.
 
-// letter returns the parts that both mails have.
+// letter returns the parts that all mails have.
 function letter(tenant, to, id, subject, lines) {
   return {
     from: tenant.from,
@@ -47,6 +47,22 @@ export function noticeLetter(tenant, id, { to, companyName, accountNumber, activ
     "If you or a colleague did this, nothing is left to do. If nobody at your company did, tell us right away.",
     "",
     tenant.support,
+  ]);
+}
+
+// resetLetter names the username, too: customers who forgot only that one ask for the same mail.
+export function resetLetter(tenant, id, { to, username }, link, until) {
+  const when = new Intl.DateTimeFormat("en-US", { dateStyle: "full", timeStyle: "long", timeZone: tenant.timeZone });
+  return letter(tenant, to, id, `Your ${tenant.name} username, and a link for a new password`, [
+    `Your username is ${oneLine(username)}.`,
+    "",
+    "To choose a new password, open this link:",
+    "",
+    `   ${link}`,
+    "",
+    `It works once, until ${when.format(new Date(until))}. If this was not you, do nothing: your password stays as it is.`,
+    "",
+    `Questions? ${tenant.support}`,
   ]);
 }
 

@@ -1,4 +1,4 @@
-// The activation link, which every mail worker derives for itself so that it never travels on the bus.
+// The links in mails, which every mail worker derives for itself so that they never travel on the bus.
 
 import { createHmac } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -10,12 +10,13 @@ import { readFileSync, statSync } from "node:fs";
 //           "billcenter/activation/v1", tenant, enrollment id, generation, address
 //
 // Numbers are 32 bits, big-endian. The address is taken as it stands in ActivationRequested: any change of it, of case even,
-// makes a link that does not work.
-export function mint(key, { tenant, enrollmentId, generation, address }) {
+// makes a link that does not work. A link to reset a password is made in the same way with the purpose
+// "billcenter/password-reset/v1", the reset's id in the enrollment's place, and generation 1.
+export function mint(key, { tenant, enrollmentId, generation, address, purpose = "billcenter/activation/v1" }) {
   const id = Buffer.from(enrollmentId.replaceAll("-", ""), "hex");
-  if (id.length !== 16) throw new Error("the enrollment id is not a UUID");
+  if (id.length !== 16) throw new Error("the id is not a UUID");
   const mac = createHmac("sha256", key);
-  for (const part of ["billcenter/activation/v1", tenant, id, uint32(generation), address]) {
+  for (const part of [purpose, tenant, id, uint32(generation), address]) {
     const bytes = Buffer.from(part);
     mac.update(uint32(bytes.length)).update(bytes);
   }

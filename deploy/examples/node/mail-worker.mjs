@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import { brokerOptions, connect, publish } from "./broker.mjs";
 import { decode, encode, Unreadable } from "./cloudevents.mjs";
 import { openLedger } from "./ledger.mjs";
-import { activationLetter, noticeLetter } from "./letters.mjs";
+import { activationLetter, noticeLetter, resetLetter } from "./letters.mjs";
 import { mint, readKey, selfTest } from "./link.mjs";
 import { NotSent, relayAt, send } from "./smtp.mjs";
 
@@ -63,7 +63,7 @@ class Misconfigured extends Error {}
 async function activation(event, delivery) {
   const request = event.data;
   const { generation, number = 1 } = request;
-  check(request, ["enrollmentId", "to", "username", "accountNumber"]);
+  check(request, "enrollmentId", ["to", "username", "accountNumber"]);
   for (const count of [generation, number, request.validForSeconds]) {
     if (!Number.isInteger(count) || count < 1 || count > 0xffffffff) throw new Unreadable("generation, number or validForSeconds is no count");
   }
@@ -83,7 +83,7 @@ async function activation(event, delivery) {
 
 async function notice(event, delivery) {
   const request = event.data;
-  check(request, ["enrollmentId", "to", "accountNumber"]);
+  check(request, "enrollmentId", ["to", "accountNumber"]);
   const tenant = tenantOf(event);
   const mail = {
     id: `${request.enrollmentId}.notice.1.1@${new URL(tenant.baseURL).hostname}`,
@@ -94,17 +94,36 @@ async function notice(event, delivery) {
   await deliver(mail, noticeLetter(tenant, mail.id, request), delivery); // no fact follows
 }
 
+async function reset(event, delivery) {
+  const request = event.data;
+  check(request, "resetId", ["to", "username"]);
+  if (!Number.isInteger(request.validForSeconds)) throw new Unreadable("validForSeconds is no count");
+  const tenant = tenantOf(event);
+  const until = instant(request.requestedAt) + request.validForSeconds * 1000;
+  const mail = {
+    id: `${request.resetId}.password-reset.1.1@${new URL(tenant.baseURL).hostname}`,
+    series: `${request.resetId} password-reset`,
+    place: [1, 1],
+    giveUpAt: until,
+  };
+  const purpose = "billcenter/password-reset/v1";
+  const token = mint(linkKey, { tenant: event.tenant, enrollmentId: request.resetId, generation: 1, address: request.to, purpose });
+  const link = `${tenant.baseURL.replace(/\/$/, "")}/reset-password/${token}`;
+  await deliver(mail, resetLetter(tenant, mail.id, request, link, until), delivery); // no fact follows
+}
+
 const handlers = new Map([
   ["net.billcenter.activation.requested.v1", activation],
   ["net.billcenter.enrollment-notice.requested.v1", notice],
+  ["net.billcenter.password-reset.requested.v1", reset],
 ]);
 
 // check looks at what would go wrong unseen. The address must be one that SMTP cannot read as something else.
-function check(request, texts) {
-  for (const name of texts) {
+function check(request, id, texts) {
+  for (const name of [id, ...texts]) {
     if (typeof request[name] !== "string" || request[name] === "") throw new Unreadable(`data.${name} is missing`);
   }
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(request.enrollmentId)) throw new Unreadable("data.enrollmentId is not a UUID");
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(request[id])) throw new Unreadable(`data.${id} is not a UUID`);
   if (!/^[^\s<>()[\]\\,;:@"%!]+@[^\s<>()[\]\\,;:@"%!]+$/.test(request.to)) throw new Unreadable("data.to is not a plain address");
 }
 
