@@ -19,7 +19,7 @@ func TestAllRolesWorkUnderTheDeployedPermissions(t *testing.T) {
 	as := func(user string) []string {
 		return []string{"--nats-url", broker.URL(user), "--nats-ca", broker.CAFile}
 	}
-	users := map[string]string{"migrate": "operator", "publish": "billing-mongo", "mailer": "mailer"}
+	users := map[string]string{"migrate": "operator", "publish": "billing-mongo", "mailer": "mailer", "helpdesk": "operator"}
 	w := startRolesOn(t, broker.URL("operator"), func(who string) []string {
 		if user, ok := users[who]; ok {
 			return as(user)

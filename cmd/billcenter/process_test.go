@@ -214,7 +214,9 @@ func startRolesOn(t *testing.T, broker string, nats func(who string) []string) *
 		t.Fatalf("run without a key ring: exit %d\n%s", code, errs.String())
 	}
 	w.command(t, 0, append(append([]string{"migrate", "--new-key-ring", ring}, w.flags[:4]...), nats("migrate")...)...)
-	w.flags = append(w.flags, "--smtp-addr", sink.SMTPAddr(), "--smtp-security", "none", "--portal-addr", w.portal)
+	staff := freeAddr(t)
+	w.flags = append(w.flags, "--smtp-addr", sink.SMTPAddr(), "--smtp-security", "none", "--portal-addr", w.portal,
+		"--staff-addr", staff, "--staff-url", "http://"+staff, "--oidc-issuer", "http://"+freeAddr(t), "--oidc-client-id", "office") // the provider is away
 	for _, name := range roleNames {
 		w.role(name)
 	}

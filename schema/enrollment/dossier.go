@@ -95,7 +95,7 @@ func (s Situation) obstacle() Diagnosis {
 		return obstacle("closed", "Billing closed the account.", "Tell the customer that a closed account cannot be enrolled; billing can say more.")
 	case s.Live != nil && s.Live.State == Undeliverable:
 		return obstacle("undeliverable", "The activation mail was refused by the provider of the address that was typed.",
-			"Have the customer correct the address on the page they registered on, or sign up again with the same code and another address.")
+			"Verify the caller and correct the address; or have them do it on the page that followed the registration, or by signing up again with the same code.")
 	case s.Live != nil && s.Live.State == Registered:
 		return obstacle("mail-on-its-way", "Registered; no provider has accepted the activation mail yet.",
 			"Wait a few minutes; if it stays so, look at the mail worker and at the dead letters.")
