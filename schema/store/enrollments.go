@@ -88,13 +88,13 @@ func (t *tx) save(ctx context.Context, e *enrollmentRow, from []enrollment.State
 		UPDATE enrollments SET state = $3, username = $4, username_key = $5, email = $6, generation = $7, mail_number = $8,
 			corrections = $9, resends = $10, request_id = $11, sequence = $12, last_mail_at = $13, mailed_at = $14,
 			opened_at = $15, opened_by_machine_at = $16, expires_at = $17,
-			refused_at = $19,
+			refused_at = $19, locale = $20,
 			activated_at = coalesce(activated_at, CASE WHEN $3 = 'activated' THEN $18::timestamptz END),
 			ended_at = coalesce(ended_at, CASE WHEN $3 IN ('expired', 'cancelled') THEN $18::timestamptz END)
 		WHERE id = $1 AND state = ANY ($2)`,
 		e.ID, pq.Array(from), e.State, e.Username, e.UsernameKey, e.Email, e.Generation, e.MailNumber,
 		e.Corrections, e.Resends, e.RequestID, e.Sequence, e.LastMailAt, e.MailedAt,
-		e.OpenedAt, e.OpenedByBot, e.ExpiresAt, t.now, e.RefusedAt)
+		e.OpenedAt, e.OpenedByBot, e.ExpiresAt, t.now, e.RefusedAt, e.Locale)
 	if err != nil {
 		return fmt.Errorf("save enrollment %s: %w", e.ID, err)
 	}

@@ -421,7 +421,7 @@ func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enr
 			return r.usernameTaken(ctx)
 		}
 	}
-	e.Username, e.RequestID = r.Username.Display, r.RequestID
+	e.Username, e.RequestID, e.Locale = r.Username.Display, r.RequestID, firstOf(r.Locale, e.Locale)
 	face, err := r.face(ctx, e.Account)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,88 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mongotel/billcenter/events"
+	"github.com/mongotel/billcenter/schema/enrollment"
+)
+
+// Which usernames exist is told to nobody who has not shown an account number and its code.
+func TestATakenUsernameIsToldOnlyToWhoHoldsThePair(t *testing.T) {
+	s := stage(t)
+	s.pending("1")
+	s.bills(mongo, invoice("2", "MB07-22YL", daysAgo(1)))
+	_, a := s.pending("3")
+	for _, form := range []enrollment.Application{
+		s.form(mongo, "2", "A WRONG GUESS", named(t, a.Username.Display)),
+		s.form(mongo, "UNKNOWN", "MB07-22YL", named(t, a.Username.Display)),
+	} {
+		_, err := s.register(form)
+		if no := refused(t, err, enrollment.NotRecognised); len(no.Suggestions) > 0 {
+			t.Errorf("suggests %v", no.Suggestions)
+		}
+	}
+	_, err := s.register(s.form(mongo, "2", "MB07-22YL", named(t, a.Username.Display)))
+	refused(t, err, enrollment.UsernameTaken)
+}
+
+func TestANewInvoiceLeavesAPendingEnrollmentAndOpensItsOwnCode(t *testing.T) {
+	s := stage(t)
+	id, a := s.pending("100482-7")
+	before := s.dump(`SELECT * FROM enrollments`) + s.dump(`SELECT * FROM usernames`)
+	s.bills(mongo, invoice("100482-7", "NEWER-CODE", daysAgo(0.5)))
+	if diff := cmp.Diff(before, s.dump(`SELECT * FROM enrollments`)+s.dump(`SELECT * FROM usernames`)); diff != "" {
+		t.Errorf("the new invoice changed the pending enrollment:\n%s", diff)
+	}
+	colleague := s.admits(s.form(mongo, "100482-7", "NEWER-CODE"))
+	if colleague == id {
+		t.Error("the new code continues the old code's enrollment")
+	}
+	ok(t, s.activate(mongo, s.link(mongo, id, 1, a.Email)))
+	if got := s.state(colleague); got != enrollment.Registered {
+		t.Errorf("the colleague's enrollment is %s", got)
+	}
+}
+
+// Whoever opened the link and chose no password can go every way that was open before.
+func TestAnOpenedLinkWithoutAPasswordEndsNothing(t *testing.T) {
+	s := stage(t)
+	id, a := s.pending("100482-7")
+	_, err := s.open(s.link(mongo, id, 1, a.Email), enrollment.Visit{})
+	ok(t, err)
+	s.Pass(t, enrollment.MailSpacing)
+	s.forgetOutbox()
+	ok(t, s.resend(id, "again"))
+	only[events.ActivationRequested](t, s.announced())
+	admitted, err := s.register(s.form(mongo, "100482-7", "QX4T-88ZK"))
+	ok(t, err)
+	if admitted.Enrollment != id || !admitted.Continued {
+		t.Errorf("%+v, want %s continued", admitted, id)
+	}
+	ok(t, s.activate(mongo, s.link(mongo, id, 2, s.asks(id).Email)))
+}
+
+func TestWhoContinuesInAnotherLanguageIsWrittenToInIt(t *testing.T) {
+	s := stage(t)
+	id, a := s.pending("100482-7")
+	s.Pass(t, enrollment.MailSpacing)
+	a.Locale, a.RequestID = "es-US", "another form"
+	for _, to := range []enrollment.Address{a.Email, "other@company.example"} {
+		s.forgetOutbox()
+		a.Email = to
+		if got := s.admits(a); got != id {
+			t.Errorf("admitted as %s, want %s", got, id)
+		}
+		if mail := only[events.ActivationRequested](t, s.announced()); mail.Locale != "es-US" {
+			t.Errorf("the mail to %s is in %s", to, mail.Locale)
+		}
+	}
+	s.Pass(t, enrollment.MailSpacing)
+	s.forgetOutbox()
+	ok(t, s.resend(id, "again"))
+	if mail := only[events.ActivationRequested](t, s.announced()); mail.Locale != "es-US" {
+		t.Errorf("the mail that was sent again is in %s", mail.Locale)
+	}
+}
