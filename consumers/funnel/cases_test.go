@@ -13,8 +13,8 @@ import (
 
 // A scanner that follows the link moves nobody a step further and breaks nobody's order.
 func TestAnOpeningIsNoStep(t *testing.T) {
-	const history = "Invited 0h, Registered 1h, ActivationMailed 2h, ActivationOpened 3h, Activated 4h"
-	opened := tell(t, history)
+	const way = "Invited 0h, Registered 1h, ActivationMailed 2h, ActivationOpened 3h, Activated 4h"
+	opened := tell(t, way)
 	opened[3].Kind = journey.OpenedByMachine
 	without := slices.Delete(slices.Clone(opened), 3, 4)
 	onlyOpened := opened[:4]
