@@ -141,11 +141,11 @@ func (p *portal) invoice(w http.ResponseWriter, r *http.Request, _ enrollment.Cu
 
 // document leads to billing's document of an invoice that the customer may see, and no one else.
 func (p *portal) document(w http.ResponseWriter, r *http.Request, _ enrollment.Customer) error {
-	i, found, err := p.theInvoice(r)
+	i, _, err := p.theInvoice(r)
 	if err != nil {
 		return err
 	}
-	if !found || web(i.DocumentURL) == "" {
+	if web(i.DocumentURL) == "" { // nor has an invoice that was not found one
 		p.notFound(w, r)
 		return nil
 	}

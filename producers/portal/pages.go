@@ -123,13 +123,6 @@ func assetVersion() string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// text is a page that says the same to everybody.
-func (p *portal) text(name string, title func(*voice) string) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		return p.show(w, r, http.StatusOK, view{Name: name, Title: title(voiceIn(r.Context()))})
-	}
-}
-
 func (p *portal) home(w http.ResponseWriter, r *http.Request) error {
 	return p.show(w, r, http.StatusOK, view{Name: "home", Title: voiceIn(r.Context()).say("Your bills, in one place")})
 }

@@ -235,6 +235,13 @@ func TestAnotherAccount(t *testing.T) {
 	p.is(s, 200, "The account was added.", "Your accounts", "Company 200", "Bob's Building", "TWO-1", "INV-"+code)
 	checkStructure(t, p.body)
 	c.get("/account/invoices?account=200").is(s, 200, "1 invoice", "TWO-1")
+	for _, account := range []string{accountNumber, "200"} { // which of them is meant, the link says
+		s.billing(invoiceOf(account, "SAME", ""))
+	}
+	for _, account := range []string{accountNumber, "200"} {
+		c.get("/account/invoices/SAME?account="+account).is(s, 200, "Account "+account)
+		c.get("/account/invoices/SAME/document?account="+account).leadsTo(s, "https://billing.example/inv/"+account)
+	}
 	c.get("/account/payment").is(s, 200, "Account 200")
 	c.get("/account/security").is(s, 200, "Account added")
 }
