@@ -172,6 +172,7 @@ type roles struct {
 	nats   func(who string) []string // more flags to reach the broker, for a role, "migrate" or "publish"
 	flags  []string
 	portal string
+	staff  string // base URL of the back office
 }
 
 func startRoles(t *testing.T) *roles {
@@ -215,8 +216,9 @@ func startRolesOn(t *testing.T, broker string, nats func(who string) []string) *
 	}
 	w.command(t, 0, append(append([]string{"migrate", "--new-key-ring", ring}, w.flags[:4]...), nats("migrate")...)...)
 	staff := freeAddr(t)
+	w.staff = "http://" + staff
 	w.flags = append(w.flags, "--smtp-addr", sink.SMTPAddr(), "--smtp-security", "none", "--portal-addr", w.portal,
-		"--staff-addr", staff, "--staff-url", "http://"+staff, "--oidc-issuer", "http://"+freeAddr(t), "--oidc-client-id", "office") // the provider is away
+		"--staff-addr", staff, "--staff-url", w.staff, "--oidc-issuer", "http://"+freeAddr(t), "--oidc-client-id", "office") // the provider is away
 	for _, name := range roleNames {
 		w.role(name)
 	}

@@ -17,11 +17,12 @@ const (
 	mailteam  = "mailteam"
 	analytics = "analytics"
 	core      = "core"
+	helpdesk  = "helpdesk"
 	operator  = "operator"
 	sys       = "sys"
 )
 
-var users = []string{mongo, acme, mailer, mailteam, analytics, core, operator, sys}
+var users = []string{mongo, acme, mailer, mailteam, analytics, core, helpdesk, operator, sys}
 
 // topology is what `billcenter migrate` makes of two tenants.
 func topology() bus.Topology { return bus.DefaultTopology().ForTenants("mongo", "acme") }
@@ -43,27 +44,27 @@ func matrix() []row {
 		{
 			does:  "publish `billing.mongo.>`",
 			store: true, subjects: append(subjectsOf(events.Billing, nil, "mongo"), "billing.mongo.new", "billing.mongo.a.b.c"),
-			may: []string{mongo, operator},
+			may: []string{mongo, helpdesk, operator},
 		}, {
 			does:  "publish `billing.acme.>`",
 			store: true, subjects: append(subjectsOf(events.Billing, nil, "acme"), "billing.acme.new", "billing.acme.a.b.c"),
-			may: []string{acme, operator},
+			may: []string{acme, helpdesk, operator},
 		}, {
 			does:  "publish `billing.>` of any other tenant",
 			store: true, subjects: append(subjectsOf(events.Billing, nil, "other"), "billing.mongo-2.new", "billing.acm.new"),
-			may: []string{operator},
+			may: []string{helpdesk, operator},
 		}, {
 			does:  "publish `mail.*.>`",
 			store: true, subjects: subjectsOf(events.Mail, nil, "mongo", "acme"),
-			may: []string{core, operator},
+			may: []string{core, helpdesk, operator},
 		}, {
 			does:  "publish `enrollment.*.activation-mailed` and `…-mail-failed`",
 			store: true, subjects: subjectsOf(events.Enrollment, isOutcome, "mongo", "acme"),
-			may: []string{mailer, mailteam, core, operator},
+			may: []string{mailer, mailteam, core, helpdesk, operator},
 		}, {
 			does:  "publish every other `enrollment.*.>`",
 			store: true, subjects: subjectsOf(events.Enrollment, func(d events.Definition) bool { return !isOutcome(d) }, "mongo", "acme"),
-			may: []string{core, operator},
+			may: []string{core, helpdesk, operator},
 		}, {
 			does:  "publish `requests.*.>`",
 			store: true, subjects: subjectsOf(events.Requests, nil, "mongo", "acme"),
@@ -108,9 +109,17 @@ func matrix() []row {
 	}
 	return append(rows,
 		row{
-			does:     "look at a stream",
-			subjects: eachStream("$JS.API.STREAM.INFO.%s"),
+			does:     "look at `DEADLETTER`",
+			subjects: []string{"$JS.API.STREAM.INFO.DEADLETTER"},
+			may:      []string{core, helpdesk, operator},
+		}, row{
+			does:     "look at another stream",
+			subjects: slices.DeleteFunc(eachStream("$JS.API.STREAM.INFO.%s"), aboutDeadLetters),
 			may:      []string{core, operator},
+		}, row{
+			does:     "read and delete dead letters",
+			subjects: []string{"$JS.API.DIRECT.GET.DEADLETTER", "$JS.API.STREAM.MSG.DELETE.DEADLETTER"},
+			may:      []string{helpdesk, operator},
 		}, row{
 			does:     "purge `BILLING`",
 			subjects: []string{"$JS.API.STREAM.PURGE.BILLING"},
@@ -120,13 +129,14 @@ func matrix() []row {
 			subjects: slices.DeleteFunc(eachStream("$JS.API.STREAM.PURGE.%s"), func(s string) bool { return strings.HasSuffix(s, ".BILLING") }),
 			may:      []string{operator},
 		}, row{
-			does:     "read a stream without a consumer, `DEADLETTER` too",
-			subjects: eachStream("$JS.API.STREAM.MSG.GET.%s", "$JS.API.DIRECT.GET.%s", "$JS.API.DIRECT.GET.%s.x.mongo.y", "$JS.API.STREAM.SNAPSHOT.%s"),
-			may:      []string{operator},
+			does: "read a stream without a consumer in any other way",
+			subjects: append(slices.DeleteFunc(eachStream("$JS.API.DIRECT.GET.%s"), aboutDeadLetters),
+				eachStream("$JS.API.STREAM.MSG.GET.%s", "$JS.API.DIRECT.GET.%s.x.mongo.y", "$JS.API.STREAM.SNAPSHOT.%s")...),
+			may: []string{operator},
 		}, row{
-			does: "create, change or delete a stream or a message",
-			subjects: append(eachStream("$JS.API.STREAM.CREATE.%s", "$JS.API.STREAM.UPDATE.%s", "$JS.API.STREAM.DELETE.%s",
-				"$JS.API.STREAM.MSG.DELETE.%s", "$JS.API.STREAM.RESTORE.%s"), "$JS.API.STREAM.CREATE.OTHER"),
+			does: "create, change or delete a stream or another message",
+			subjects: append(slices.DeleteFunc(eachStream("$JS.API.STREAM.MSG.DELETE.%s"), aboutDeadLetters), append(eachStream("$JS.API.STREAM.CREATE.%s",
+				"$JS.API.STREAM.UPDATE.%s", "$JS.API.STREAM.DELETE.%s", "$JS.API.STREAM.RESTORE.%s"), "$JS.API.STREAM.CREATE.OTHER")...),
 			may: []string{operator},
 		}, row{
 			does: "create, change or delete a consumer",
@@ -165,6 +175,10 @@ func subjectsOf(domain events.Domain, only func(events.Definition) bool, tenants
 		}
 	}
 	return all
+}
+
+func aboutDeadLetters(subject string) bool {
+	return strings.HasSuffix(subject, "."+bus.StreamDeadLetter)
 }
 
 func eachStream(patterns ...string) []string {
