@@ -72,10 +72,17 @@ func simulated(t testing.TB, n int) (*memory, time.Time) {
 	return m, h.AsOf
 }
 
-// office is the funnel's pages over a store, as the back office shows them.
+// office is the funnel's pages over a store, as the back office shows them to who looks from the same machine.
 func office(m *memory) http.Handler {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	f := funnel.New(m, func(string) *time.Location { return time.UTC })
 	pages := funnel.NewPages(f, funnel.PagesOptions{Layout: helpdesk.Layout(), Tenants: []string{"globex", simulation.Tenant}, Log: log})
-	return helpdesk.New(helpdesk.Options{Funnel: pages, Log: log})
+	site, err := helpdesk.New(helpdesk.Options{Funnel: pages, Log: log, Link: "a-link-that-nobody-needs"})
+	if err != nil {
+		panic(err) // only of an identity provider, and there is none
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Host, r.RemoteAddr = "localhost", "127.0.0.1:49152"
+		site.ServeHTTP(w, r)
+	})
 }
