@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/lib/pq"
 
 	"github.com/mongotel/billcenter/events"
@@ -41,6 +42,42 @@ type enrollmentRow struct {
 const enrollmentColumns = `id, tenant, account, code_hash, state, username, username_key, email, locale, generation, mail_number,
 	corrections, resends, request_id, sequence, invoice_month, code_age_days, last_mail_at, mailed_at, refused_at, opened_at,
 	opened_by_machine_at, expires_at`
+
+// newEnrollment is one for the code, and what its first fact says.
+func (r *registration) newEnrollment(code matched, face accountFace) (*enrollmentRow, events.Fact) {
+	e := &enrollmentRow{
+		ID: uuid.New(), Tenant: r.Tenant, Account: r.account.ID, CodeHash: code.newest.Hash, State: enrollment.Registered,
+		Username: r.Username.Display, UsernameKey: r.Username.Key, Email: r.Email, Locale: firstOf(r.Locale, face.Locale),
+		Generation: 1, MailNumber: 1, RequestID: r.RequestID, LastMailAt: r.now, ExpiresAt: r.now.Add(max(holdUnmailed, r.policy.ActivationWindow)),
+		InvoiceMonth: code.newest.month(), CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
+	}
+	fact := e.fact(r.ref, r.now, "")
+	return e, fact
+}
+
+func (r *registration) insert(ctx context.Context, e *enrollmentRow) error {
+	if _, err := r.ExecContext(ctx, `
+		INSERT INTO enrollments (id, tenant, account, code_hash, state, username, username_key, email, locale, generation,
+			mail_number, request_id, sequence, invoice_month, code_age_days, registered_at, last_mail_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)`,
+		e.ID, e.Tenant, e.Account, e.CodeHash, e.State, e.Username, e.UsernameKey, e.Email, e.Locale, e.Generation,
+		e.MailNumber, e.RequestID, e.Sequence, e.InvoiceMonth, e.CodeAgeDays, r.now, e.ExpiresAt); err != nil {
+		return fmt.Errorf("begin an enrollment: %w", err)
+	}
+	return nil
+}
+
+// began writes down how an enrollment began: to which address, and when.
+func (r *registration) began(ctx context.Context, e *enrollmentRow) error {
+	if err := r.keepAddress(ctx, e); err != nil {
+		return err
+	}
+	if _, err := r.ExecContext(ctx, `INSERT INTO enrollment_moves (enrollment, sequence, action, to_state, at) VALUES ($1, $2, 'register', $3, $4)`,
+		e.ID, e.Sequence, e.State, r.now); err != nil {
+		return fmt.Errorf("record that enrollment %s began: %w", e.ID, err)
+	}
+	return nil
+}
 
 // due reports whether the time ran out, whether or not the deadline's worker has come by yet.
 func (e *enrollmentRow) due(now time.Time) bool { return e.State.Live() && !now.Before(e.ExpiresAt) }

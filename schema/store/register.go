@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/lib/pq"
 
 	"github.com/mongotel/billcenter/events"
@@ -226,31 +225,6 @@ func (r *registration) retireCodes(ctx context.Context) error {
 	return r.askForNewCode(ctx, r.Tenant, r.account.ID, events.CodesRetired)
 }
 
-// askForNewCode asks billing for a new code, unless the account had its share of them.
-func (t *tx) askForNewCode(ctx context.Context, tenant string, account int64, cause string) error {
-	var asked struct {
-		Lately int `db:"lately"`
-		Month  int `db:"month"`
-	}
-	if err := t.GetContext(ctx, &asked, `
-		SELECT count(*) FILTER (WHERE requested_at > $2::timestamptz - make_interval(secs => $3)) AS lately, count(*) AS month
-		FROM code_reissues WHERE account = $1 AND requested_at > $2::timestamptz - make_interval(secs => $4)`,
-		account, t.now, enrollment.CodeReissueSpacing.Seconds(), enrollment.CodeReissuesWindow.Seconds()); err != nil {
-		return fmt.Errorf("new codes asked for account %d: %w", account, err)
-	}
-	if asked.Lately > 0 || asked.Month >= enrollment.MaxCodeReissues {
-		return nil
-	}
-	if _, err := t.ExecContext(ctx, `INSERT INTO code_reissues (account, cause, requested_at) VALUES ($1, $2, $3)`, account, cause, t.now); err != nil {
-		return fmt.Errorf("record that account %d needs a new code: %w", account, err)
-	}
-	face, err := t.face(ctx, account)
-	if err != nil {
-		return err
-	}
-	return t.announce(tenant, face.AccountNumber, events.CodeReissueRequested{AccountNumber: face.AccountNumber, Cause: cause, RequestedAt: t.now.UTC()})
-}
-
 // refuse records a refusal for the timeline and the funnel, and hands it on.
 func (r *registration) refuse(ctx context.Context, no *enrollment.Refusal) (*enrollment.Refusal, error) {
 	if _, err := r.ExecContext(ctx, `INSERT INTO refusals (tenant, account, reason, at) VALUES ($1, $2, $3, $4)`,
@@ -363,42 +337,6 @@ func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Ref
 		return nil, err
 	}
 	return nil, r.requestMail(e, r.ref, face, r.policy.ActivationWindow)
-}
-
-// newEnrollment is one for the code, and what its first fact says.
-func (r *registration) newEnrollment(code matched, face accountFace) (*enrollmentRow, events.Fact) {
-	e := &enrollmentRow{
-		ID: uuid.New(), Tenant: r.Tenant, Account: r.account.ID, CodeHash: code.newest.Hash, State: enrollment.Registered,
-		Username: r.Username.Display, UsernameKey: r.Username.Key, Email: r.Email, Locale: firstOf(r.Locale, face.Locale),
-		Generation: 1, MailNumber: 1, RequestID: r.RequestID, LastMailAt: r.now, ExpiresAt: r.now.Add(max(holdUnmailed, r.policy.ActivationWindow)),
-		InvoiceMonth: code.newest.month(), CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
-	}
-	fact := e.fact(r.ref, r.now, "")
-	return e, fact
-}
-
-func (r *registration) insert(ctx context.Context, e *enrollmentRow) error {
-	if _, err := r.ExecContext(ctx, `
-		INSERT INTO enrollments (id, tenant, account, code_hash, state, username, username_key, email, locale, generation,
-			mail_number, request_id, sequence, invoice_month, code_age_days, registered_at, last_mail_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)`,
-		e.ID, e.Tenant, e.Account, e.CodeHash, e.State, e.Username, e.UsernameKey, e.Email, e.Locale, e.Generation,
-		e.MailNumber, e.RequestID, e.Sequence, e.InvoiceMonth, e.CodeAgeDays, r.now, e.ExpiresAt); err != nil {
-		return fmt.Errorf("begin an enrollment: %w", err)
-	}
-	return nil
-}
-
-// began writes down how an enrollment began: to which address, and when.
-func (r *registration) began(ctx context.Context, e *enrollmentRow) error {
-	if err := r.keepAddress(ctx, e); err != nil {
-		return err
-	}
-	if _, err := r.ExecContext(ctx, `INSERT INTO enrollment_moves (enrollment, sequence, action, to_state, at) VALUES ($1, $2, 'register', $3, $4)`,
-		e.ID, e.Sequence, e.State, r.now); err != nil {
-		return fmt.Errorf("record that enrollment %s began: %w", e.ID, err)
-	}
-	return nil
 }
 
 // continueWith lets the same person go on with a pending enrollment.

@@ -40,3 +40,28 @@ func (s *Store) AskForCode(ctx context.Context, tenant, accountNumber string, so
 		return nil, t.askForNewCode(ctx, tenant, account, events.CustomerAsked)
 	})
 }
+
+// askForNewCode asks billing for a new code, unless the account had its share of them.
+func (t *tx) askForNewCode(ctx context.Context, tenant string, account int64, cause string) error {
+	var asked struct {
+		Lately int `db:"lately"`
+		Month  int `db:"month"`
+	}
+	if err := t.GetContext(ctx, &asked, `
+		SELECT count(*) FILTER (WHERE requested_at > $2::timestamptz - make_interval(secs => $3)) AS lately, count(*) AS month
+		FROM code_reissues WHERE account = $1 AND requested_at > $2::timestamptz - make_interval(secs => $4)`,
+		account, t.now, enrollment.CodeReissueSpacing.Seconds(), enrollment.CodeReissuesWindow.Seconds()); err != nil {
+		return fmt.Errorf("new codes asked for account %d: %w", account, err)
+	}
+	if asked.Lately > 0 || asked.Month >= enrollment.MaxCodeReissues {
+		return nil
+	}
+	if _, err := t.ExecContext(ctx, `INSERT INTO code_reissues (account, cause, requested_at) VALUES ($1, $2, $3)`, account, cause, t.now); err != nil {
+		return fmt.Errorf("record that account %d needs a new code: %w", account, err)
+	}
+	face, err := t.face(ctx, account)
+	if err != nil {
+		return err
+	}
+	return t.announce(tenant, face.AccountNumber, events.CodeReissueRequested{AccountNumber: face.AccountNumber, Cause: cause, RequestedAt: t.now.UTC()})
+}
