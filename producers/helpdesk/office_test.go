@@ -343,6 +343,24 @@ func TestAVisitorOnThisMachineSeesNobodysData(t *testing.T) {
 	}
 }
 
+// Whose connection comes from elsewhere is nobody, whatever host they name.
+func TestAVisitorFromElsewhereSeesNothing(t *testing.T) {
+	office, err := New(Options{Link: linkToken, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, status := range map[string]int{"192.0.2.1:5000": 401, "[2001:db8::1]:5000": 401, "127.0.0.1:5000": 200, "[::1]:5000": 200} {
+		r := httptest.NewRequest(http.MethodGet, "http://localhost:8090/events", nil)
+		r.RemoteAddr = from
+		r.Header.Set("X-Forwarded-For", "127.0.0.1")
+		w := httptest.NewRecorder()
+		office.ServeHTTP(w, r)
+		if w.Code != status {
+			t.Errorf("%s: %d, want %d", from, w.Code, status)
+		}
+	}
+}
+
 func TestTheLinkWorksOnce(t *testing.T) {
 	d := open(t)
 	b := d.browser()

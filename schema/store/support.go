@@ -189,7 +189,9 @@ func (s *Store) RetireCode(ctx context.Context, errand enrollment.Errand, tenant
 			return nil, fmt.Errorf("retire the codes of account %d: %w", a.ID, err)
 		}
 		before := len(t.out)
-		if err := t.askForNewCode(ctx, tenant, a.ID, events.HelpdeskAsked); err != nil {
+		if err := t.askForNewCode(ctx, tenant, a.ID, events.HelpdeskAsked); noRows(err) { // billing never e-mailed it
+			return nil, enrollment.ErrUnknown
+		} else if err != nil {
 			return nil, err
 		}
 		detail := "billing was asked for a new code"

@@ -119,7 +119,10 @@ func TestStaffRetireACode(t *testing.T) {
 	if asked, err := s.RetireCode(t.Context(), errand, mongo, "1"); err != nil || asked {
 		t.Errorf("a second time within a day: asked %v, %v", asked, err)
 	}
-	s.bills(mongo, events.AccountClosed{AccountNumber: "1", ClosedAt: daysAgo(0.1)})
+	s.bills(mongo, events.PaymentMethodChanged{AccountNumber: "2", ChangedAt: daysAgo(1), Kind: "none"}, events.AccountClosed{AccountNumber: "1", ClosedAt: daysAgo(0.1)})
+	if _, err := s.RetireCode(t.Context(), errand, mongo, "2"); err != enrollment.ErrUnknown {
+		t.Errorf("an account that was never e-mailed: %v", err)
+	}
 	_, err = s.RetireCode(t.Context(), errand, mongo, "1")
 	refused(t, err, enrollment.AccountClosed)
 }
