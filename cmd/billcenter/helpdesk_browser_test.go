@@ -54,3 +54,39 @@ func TestBrowserHelpsACaller(t *testing.T) {
 	b.do(chromedp.Navigate(up.Staff+"/me"), chromedp.Click(chromedp.CSS("main form button")), chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "Signed out")]`)))
 	b.shot("office-signed-out")
 }
+
+// axe-core judges the pages that only staff see, those of a form that comes back among them.
+func TestBrowserFindsNoBarriersForStaff(t *testing.T) {
+	up := start(t)
+	account, code := up.inbox.expect(t, "ap@bobsbuilding.example").box(t)
+	bob := up.visitor(t)
+	bob.fill("/signup", fields{"account_number": account, "registration_code": code, "email": "bob@bobsbuilding.invalid", "username": "bobby"})
+	bob.eventually("/signup/check-email", "did not reach you")
+	up.strays(t, "not json")
+	judge := axe(t)
+	b := openTab(t)
+	judged := func(state string) {
+		t.Helper()
+		for _, width := range []int64{1280, 390} {
+			b.do(chromedp.EmulateViewport(width, 900))
+			if found := judge(b); found != "" {
+				t.Errorf("%s, %d pixels wide:\n%s", state, width, found)
+			}
+		}
+	}
+	b.do(chromedp.Navigate(up.Staff + "/audit"))
+	judged("not for you")
+	b.do(chromedp.Navigate(up.StaffLink), chromedp.WaitVisible(chromedp.CSS("input[name=q]")))
+	here := "/accounts/mongo/" + url.PathEscape(account)
+	for _, path := range []string{"/", "/?q=nobody", here, here + "?done=unlock", "/mails", "/audit", "/deadletters", "/deadletters/1", "/deadletters/99", "/me"} {
+		b.do(chromedp.Navigate(up.Staff + path))
+		judged(path)
+	}
+	b.do(
+		chromedp.Navigate(up.Staff+here), chromedp.SendKeys(chromedp.CSS("details[open] input[name=email]"), "bob@nowhere"),
+		chromedp.SendKeys(chromedp.CSS("details[open] input[name=reason]"), "caller spelled the address"),
+		chromedp.Click(chromedp.CSS("details[open] button")), chromedp.WaitVisible(chromedp.CSS(".problem")),
+	)
+	judged("a form that comes back")
+	b.shot("office-refused")
+}
