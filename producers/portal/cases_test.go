@@ -71,6 +71,7 @@ func TestTheBrowserThatSignedUpIsNotSignedIn(t *testing.T) {
 	s.customer().get(link).is(s, 200)
 	c.get("/account").leadsTo(s, "/login")
 	s.customer().activate(link, password).leadsTo(s, "/login")
+	c.get("/signup/check-email").is(s, 200, "Your account is active")
 	c.get("/account").leadsTo(s, "/login")
 }
 
