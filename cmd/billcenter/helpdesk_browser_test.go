@@ -47,8 +47,8 @@ func TestBrowserHelpsACaller(t *testing.T) {
 		}
 	}
 	b.do(
-		chromedp.Navigate(up.Staff+"/deadletters"), chromedp.Click(chromedp.CSS("main table:last-of-type tbody tr:first-child a")),
-		chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "Dead letter")]`)),
+		chromedp.Navigate(up.Staff+"/deadletters"), chromedp.Click(chromedp.CSS(".scroll tbody tr:first-child a")),
+		chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "Dead letter ")]`)),
 	)
 	b.shot("office-deadletter")
 	b.do(chromedp.Navigate(up.Staff+"/me"), chromedp.Click(chromedp.CSS("main form button")), chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "Signed out")]`)))
