@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"maps"
 	"net/http"
+	"io/fs"
 	"path/filepath"
 	"regexp"
 	"slices"
