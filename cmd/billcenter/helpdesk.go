@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -79,11 +80,17 @@ type backOffice struct {
 	reports *funnel.Funnel
 }
 
+// manyJourneys take some 30 MB of memory.
+const manyJourneys = 100_000
+
 func (p *parts) serveStaff(ctx context.Context, office *backOffice) error {
 	log := p.log.With("role", helpdeskRole)
 	go func() { // so that not the first who looks waits for every journey to be read
 		if err := office.reports.Refresh(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("read the journeys ahead", "error", err)
+		}
+		if os.Getenv("GOGC") == "" && office.reports.Size() > manyJourneys {
+			debug.SetGCPercent(100) // what main allows is meant for a few megabytes
 		}
 	}()
 	return serve(ctx, portal.Server(office.site, log), p.staff)

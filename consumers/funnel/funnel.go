@@ -81,6 +81,13 @@ func (f *Funnel) Refresh(ctx context.Context) error {
 	return nil
 }
 
+// Size is how many journeys are in memory.
+func (f *Funnel) Size() int {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return len(f.journeys)
+}
+
 // all visits what Refresh learned. The caller holds the lock.
 func (f *Funnel) all() iter.Seq[*journey.Journey] { return slices.Values(f.journeys) }
 
