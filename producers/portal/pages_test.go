@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,11 +140,23 @@ func everyPage(t *testing.T) map[string]handler {
 func asked(t *testing.T, in string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequest("GET", "/", nil)
-	v := newVoices(oneTenant(t))[in]
+	v := voicesOfOne(t)[in]
 	if v == nil {
 		t.Fatalf("nobody speaks %s", in)
 	}
 	return r.WithContext(context.WithValue(context.WithValue(r.Context(), tenantKey{}, mongo(t)), voiceKey{}, v))
+}
+
+// voicesOfOne are parsed once: it takes longer than a test of what they say.
+func voicesOfOne(t *testing.T) voices {
+	t.Helper()
+	parsedVoices.Do(func() { parsedVoices.voices = newVoices(oneTenant(t)) })
+	return parsedVoices.voices
+}
+
+var parsedVoices struct {
+	sync.Once
+	voices
 }
 
 // render runs one page's handler.

@@ -31,7 +31,7 @@ func everythingSaid(t *testing.T) said {
 	t.Helper()
 	all := said{}
 	all.inGo(t)
-	for _, v := range newVoices(oneTenant(t)) {
+	for _, v := range voicesOfOne(t) {
 		for page, set := range v.pages {
 			for _, one := range set.Templates() {
 				if one.Tree != nil {
