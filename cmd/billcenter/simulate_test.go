@@ -50,6 +50,11 @@ func simulates(t *testing.T, seeds ...string) {
 // counted.
 func TestTheFunnelSaysTheTruthAboutFactsInAnyOrder(t *testing.T) {
 	t.Parallel()
+	tells(t, 1)
+}
+
+// tells tells the facts of so many populations, one after the other, to one machine.
+func tells(t *testing.T, populations uint64) {
 	up := start(t, "--no-demo")
 	services := services{NatsURL: up.NATS, PortalURL: up.Portal}
 	b, err := services.broker(t.Context(), "test", false, nil, nil)
@@ -69,7 +74,7 @@ func TestTheFunnelSaysTheTruthAboutFactsInAnyOrder(t *testing.T) {
 		}
 	}
 	var customers []simulation.Customer
-	for seed := range uint64(3) {
+	for seed := range populations {
 		h, err := simulation.Facts(seed, 300)
 		if err != nil {
 			t.Fatal(err)
