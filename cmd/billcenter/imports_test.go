@@ -24,8 +24,8 @@ var imports = map[string][]string{
 	"schema/locale":                 {},
 	"schema/tenants":                {"schema/enrollment", "schema/locale"},
 	"schema/store":                  {"events", "schema/enrollment", "schema/journey", "schema/keyring"},
-	"schema/store/storetest":        {"deploy/local", "schema", "schema/enrollment", "schema/keyring", "schema/store"},
-	"events/bus/bustest":            {"events/bus"},
+	"schema/store/storetest":        {"deploy/local", "deploy/local/localtest", "schema", "schema/enrollment", "schema/keyring", "schema/store"},
+	"events/bus/bustest":            {"deploy/local/localtest", "events/bus"},
 	"consumers":                     {"events", "events/bus"},
 	"consumers/codes":               {"consumers", "events", "events/bus", "schema/enrollment"},
 	"consumers/funnel":              {"consumers", "events", "events/bus", "schema/journey"},
@@ -39,6 +39,7 @@ var imports = map[string][]string{
 	"producers/outbox":              {"events"},
 	"producers/portal":              {"schema/enrollment", "schema/keyring", "schema/locale", "schema/tenants"},
 	"deploy/local":                  {},
+	"deploy/local/localtest":        {},
 	"deploy/nats":                   {},
 	"deploy/nats/natstest":          {"deploy/nats"},
 }

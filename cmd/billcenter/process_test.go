@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mongotel/billcenter/deploy/local"
+	"github.com/mongotel/billcenter/deploy/local/localtest"
 	"github.com/mongotel/billcenter/events/bus"
 	"github.com/mongotel/billcenter/events/bus/bustest"
 )
@@ -131,12 +131,7 @@ func (m *machineOf) killAndStart() {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", localtest.FreePort(t))
 }
 
 // command runs a command of the program against the system and returns what it printed.

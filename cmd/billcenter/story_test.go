@@ -45,8 +45,9 @@ func TestACustomerEnrolls(t *testing.T) {
 		"account_number": account, "registration_code": code, "email": "eve@example.com", "username": "eve.builds",
 	}).is(http.StatusUnprocessableEntity, "/signup").says("has been used")
 
-	// Every step became a fact, in order.
-	up.facts(t, "invited", "registered", "activation-mailed", "activation-opened", "activated", "signed-in", "invoice-viewed")
+	// Every step became a fact, in order; that of the mail is told by its worker, which a quick customer can overtake.
+	up.facts(t, "invited", "registered", "activation-opened", "activated", "signed-in", "invoice-viewed")
+	up.facts(t, "registered", "activation-mailed")
 }
 
 // The inbox refuses mail to .invalid, as the world does (RFC 2606).

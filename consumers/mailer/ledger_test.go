@@ -20,6 +20,9 @@ type ledger struct {
 	// losing makes that many outcomes of accepted mails go lost, as if the process had been killed.
 	losing int
 	held   int // answers HeldByOther
+
+	// meeting, where it is set, keeps the first claim's holder from sending until another delivery has asked.
+	meeting chan struct{}
 }
 
 type entry struct {
@@ -51,7 +54,9 @@ func (l *ledger) ClaimMail(_ context.Context, m enrollment.Mail) (enrollment.Cla
 	switch {
 	case e.outcome != nil:
 	case now.Before(e.until):
-		l.held++
+		if l.held++; l.held == 1 && l.meeting != nil {
+			close(l.meeting)
+		}
 		return enrollment.Claim{Verdict: enrollment.HeldByOther, RetryAfter: e.until.Sub(now)}, nil
 	case e.uncertain >= enrollment.MaxUncertainSends:
 		l.settle(e, enrollment.MailOutcome{Failure: "mail-outcome-unknown"})
@@ -62,6 +67,11 @@ func (l *ledger) ClaimMail(_ context.Context, m enrollment.Mail) (enrollment.Cla
 	default:
 		e.uncertain++
 		e.until = now.Add(l.lease)
+		if l.meeting != nil {
+			l.mu.Unlock()
+			<-l.meeting
+			l.mu.Lock()
+		}
 		return enrollment.Claim{Verdict: enrollment.SendNow}, nil
 	}
 	return enrollment.Claim{Verdict: enrollment.Settled, Outcome: *e.outcome}, nil

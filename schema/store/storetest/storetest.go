@@ -1,5 +1,6 @@
 // Package storetest gives each test a real database of its own, migrated, with a store on it and a clock that can be moved.
-// One throw-away Postgres serves the tests of one binary; without Postgres' binaries a test fails and says what to install.
+// One throw-away Postgres serves the tests of one binary, in memory where there is room; without Postgres' binaries a test fails
+// and says what to install.
 package storetest
 
 import (
@@ -8,13 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
 	"github.com/mongotel/billcenter/deploy/local"
+	"github.com/mongotel/billcenter/deploy/local/localtest"
 	"github.com/mongotel/billcenter/schema"
 	"github.com/mongotel/billcenter/schema/enrollment"
 	"github.com/mongotel/billcenter/schema/keyring"
@@ -49,14 +50,22 @@ func Policy(tenant string) (enrollment.Policy, bool) {
 var server struct {
 	sync.Once
 	pg     *local.Postgres
+	admin  *sqlx.DB // on a database that no test uses
 	folder string
 	err    error
-	n      atomic.Int64
+	shelf  shelf
 }
 
 // Main runs a package's tests and takes their Postgres away afterwards: TestMain calls it.
 func Main(m *testing.M) {
+	if err := localtest.UseMemory(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	if server.admin != nil {
+		server.admin.Close()
+	}
 	if server.pg != nil {
 		if err := server.pg.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop the tests' Postgres:", err)
@@ -70,45 +79,51 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-func start() (*local.Postgres, error) {
+func start() error {
+	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "billcenter-test-")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	server.folder = dir
 	if err := os.Chmod(dir, 0o755); err != nil { // Postgres may run as another user
-		return nil, err
+		return err
 	}
-	pg, err := local.StartPostgres(context.Background(), local.PostgresOptions{DataDir: filepath.Join(dir, "postgres"), Database: "template", Throwaway: true})
+	server.pg, err = local.StartPostgres(ctx, local.PostgresOptions{DataDir: filepath.Join(dir, "postgres"), Database: "template", Throwaway: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	db, err := store.Open(context.Background(), pg.URL("template"), 2)
+	if server.admin, err = store.Open(ctx, server.pg.URL("postgres"), 4); err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, server.pg.URL("template"), 2)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer db.Close()
-	_, err = schema.Migrate(context.Background(), db.DB)
-	return pg, err
+	if _, err := schema.Migrate(ctx, db.DB); err != nil {
+		return err
+	}
+	server.shelf.pristine, err = structure(db)
+	return err
 }
 
-// New makes a database for a test and drops the connections to it afterwards.
+// New gives a test a database that is as the migrations leave it.
 func New(t testing.TB) *Database {
 	t.Helper()
-	server.Do(func() { server.pg, server.err = start() })
+	server.Do(func() { server.err = start() })
 	if server.err != nil {
 		t.Fatal(server.err)
 	}
-	ctx := context.Background()
-	name := fmt.Sprintf("test_%d", server.n.Add(1))
-	admin, err := store.Open(ctx, server.pg.URL("postgres"), 1)
+	name, err := server.shelf.take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.Close()
-	if _, err := admin.Exec(`CREATE DATABASE ` + name + ` TEMPLATE template`); err != nil {
-		t.Fatalf("clone the database: %v", err)
-	}
+	t.Cleanup(func() { // after the pools below are closed
+		if err := server.shelf.putBack(name); err != nil {
+			t.Errorf("clean the database up for the next test: %v", err)
+		}
+	})
 	url := server.pg.URL(name)
 	db := connect(t, url)
 	ring := Ring(t)
