@@ -186,6 +186,7 @@ var sameNumbers = gocmp.Options{
 }
 
 func TestBothTellingsOfTheDefinitionsAgree(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		h := someHistory(rt)
 		for _, h.query.Order = range []funnel.Order{funnel.Sequential, funnel.Strict, funnel.Any} {

@@ -61,6 +61,7 @@ func TestPublishRefusesWhatCouldNotBeReadBack(t *testing.T) {
 }
 
 func TestPublishStoresEachIDOnce(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name          string
 		before, after []bus.Outgoing
@@ -157,6 +158,7 @@ func TestPublishLeavesOutOrdersToTheBroker(t *testing.T) {
 }
 
 func TestPublishSaysWhyNot(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		n       int
@@ -272,6 +274,7 @@ func TestABatchGivenUpMakesRoomAtOnce(t *testing.T) {
 // Publishers work until the broker is killed; whatever was acknowledged must be
 // there afterwards, and every batch as a whole or not at all.
 func TestNothingAcknowledgedIsLostInAKill(t *testing.T) {
+	t.Parallel()
 	broker := bustest.StartConfig(t, bustest.Config{Process: true})
 	const publishers = 4
 	var acknowledged [publishers]int

@@ -44,6 +44,7 @@ func TestPullWaitsForTheFirstMessageOnly(t *testing.T) {
 }
 
 func TestPullOfAnEmptyStreamIsNoError(t *testing.T) {
+	t.Parallel()
 	b := bustest.Start(t).Bus
 	for _, wait := range []time.Duration{0, 10 * time.Millisecond, 2 * time.Second} {
 		if batch, err := b.Pull(t.Context(), bus.ConsumerCodes, 10, wait); err != nil || len(batch) != 0 {
@@ -195,6 +196,7 @@ func TestASettledMessageStaysSettled(t *testing.T) {
 }
 
 func TestASilentReaderLosesItsMessageUnlessItReportsProgress(t *testing.T) {
+	t.Parallel()
 	topology := bus.DefaultTopology()[:1]
 	topology[0].Consumers[0].AckWait = time.Second
 	b := bustest.StartConfig(t, bustest.Config{Topology: topology}).Bus

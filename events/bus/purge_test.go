@@ -85,6 +85,7 @@ func TestPurgeWaitsForEveryConsumerOfTheStream(t *testing.T) {
 // after a purge it comes back with a consumer that is behind the first message
 // of its stream, or that waits for acknowledgements of messages that are gone.
 func TestAKillAfterAPurgeNeitherLosesNorStalls(t *testing.T) {
+	t.Parallel()
 	topology := bus.DefaultTopology()[:1]
 	topology[0].Consumers[0].AckWait = 2 * time.Second
 	broker := bustest.StartConfig(t, bustest.Config{Process: true, Topology: topology})

@@ -22,6 +22,7 @@ import (
 // NewSubscriberReceivesOldMessages, which asks that every new subscriber reads
 // from the start, while ours continue where their durable stands.
 func TestUniversalSuiteInOrder(t *testing.T) {
+	t.Parallel()
 	s := newSuite(t, bustest.Config{Topology: bus.Topology{}, LazySync: true}, 1)
 	features := s.features()
 	features.GuaranteedOrder = true
@@ -31,6 +32,7 @@ func TestUniversalSuiteInOrder(t *testing.T) {
 }
 
 func TestUniversalSuiteConcurrently(t *testing.T) {
+	t.Parallel()
 	s := newSuite(t, bustest.Config{Topology: bus.Topology{}, Process: true, LazySync: true}, 100)
 	features := s.features()
 	features.RestartServiceCommand = s.restartCommand(t)

@@ -137,6 +137,7 @@ func TestAHandlerThatBuriesNeedsNotNack(t *testing.T) {
 
 // AckWait is a second; the handler takes three times as long.
 func TestALongHandlerKeepsItsMessage(t *testing.T) {
+	t.Parallel()
 	topology := bus.DefaultTopology()[:1]
 	topology[0].Consumers[0].AckWait = time.Second
 	b := bustest.StartConfig(t, bustest.Config{Topology: topology}).Bus

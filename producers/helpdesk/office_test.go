@@ -14,6 +14,7 @@ import (
 )
 
 func TestPages(t *testing.T) {
+	t.Parallel()
 	d := open(t)
 	for _, c := range []struct {
 		name, path string
@@ -69,6 +70,7 @@ func TestPages(t *testing.T) {
 
 // Every page and action by every role: what is not for a role is refused, and nothing happens.
 func TestRoles(t *testing.T) {
+	t.Parallel()
 	d := open(t)
 	id := d.registers("bob@bobsbuilding.example")
 	reason := url.Values{"reason": {"the caller asked"}, "enrollment": {id.String()}, "email": {"right@bobsbuilding.example"}}

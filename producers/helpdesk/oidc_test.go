@@ -133,6 +133,7 @@ func TestStaffSignInAtTheProvider(t *testing.T) {
 }
 
 func TestRolesAreReadFromWhateverClaim(t *testing.T) {
+	t.Parallel()
 	p := openIDP(t)
 	for _, c := range []struct {
 		claim  string
