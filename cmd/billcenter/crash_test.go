@@ -75,6 +75,9 @@ func TestAKillInTheMiddleLosesAndDoublesNothing(t *testing.T) {
 	if mails < 1 || mails > 3 || len(ids) != 1 {
 		t.Errorf("%d activation mails under %d Message-IDs, want 1 to 3 under one", mails, len(ids))
 	}
+	if audited := up.command(t, 0, "audit"); strings.Count(audited, "kept  ") < 10 {
+		t.Errorf("audit: %s", audited)
+	}
 	up.proc.stop()
 }
 

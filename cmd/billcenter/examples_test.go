@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mongotel/billcenter/consumers"
 	"github.com/mongotel/billcenter/deploy/local"
@@ -387,26 +386,4 @@ func (s *system) mailerIsDone(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// publishRaw stores a message as it is, without an id by which the broker would know it again.
-func (s *system) publishRaw(t *testing.T, m *nats.Msg) {
-	t.Helper()
-	if _, err := s.jetstream(t).PublishMsg(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *system) jetstream(t *testing.T) jetstream.JetStream {
-	t.Helper()
-	nc, err := nats.Connect(s.NATS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
 }

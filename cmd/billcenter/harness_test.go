@@ -177,16 +177,7 @@ func (s *system) facts(t *testing.T, names ...string) {
 // stream reads everything that a stream holds now, as a foreign program would.
 func (s *system) stream(t *testing.T, name string) []*jetstream.RawStreamMsg {
 	t.Helper()
-	nc, err := nats.Connect(s.NATS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(t.Context(), name)
+	stream, err := s.jetstream(t).Stream(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +194,28 @@ func (s *system) stream(t *testing.T, name string) []*jetstream.RawStreamMsg {
 		all = append(all, m)
 	}
 	return all
+}
+
+// publishRaw stores a message as it is, without an id by which the broker would know it again.
+func (s *system) publishRaw(t *testing.T, m *nats.Msg) {
+	t.Helper()
+	if _, err := s.jetstream(t).PublishMsg(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *system) jetstream(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(s.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 // inbox reads the mails that arrived, by the API that anybody can use.

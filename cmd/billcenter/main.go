@@ -28,6 +28,7 @@ type commands struct {
 	Simulate    simulateCommand    `cmd:"" help:"Customers who sign up, err, leave and come back on the real pages, and what the funnel must say about them."`
 	Account     accountCommand     `cmd:"" help:"The timeline of an account, and why its customer cannot enroll."`
 	Deadletters deadlettersCommand `cmd:"" help:"Messages that could not be handled: list, show, replay, drop."`
+	Audit       auditCommand       `cmd:"" help:"Check what the system promises on live data; exit 1 names what is broken."`
 	Doctor      doctorCommand      `cmd:"" help:"Check configuration, database, broker, SMTP and clock."`
 	Keys        keysCommand        `cmd:"" help:"Keys for other programs: the mail worker's."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

@@ -270,62 +270,23 @@ func (m *model) TimePasses(*rapid.T) {
 	m.clock += by
 }
 
-// broken names every row that breaks a promise, whatever the model thinks.
-const broken = `
-	SELECT 'code held twice' AS what, account::text AS of FROM enrollments
-	WHERE state IN ('registered', 'mailed', 'undeliverable', 'activated') GROUP BY account, code_hash HAVING count(*) > 1
-	UNION ALL
-	SELECT 'name held by nobody live, or not held', coalesce(e.id, u.enrollment)::text
-	FROM (SELECT * FROM enrollments WHERE state IN ('registered', 'mailed', 'undeliverable', 'activated')) AS e
-	FULL JOIN usernames AS u ON u.enrollment = e.id AND u.username_key = e.username_key AND u.tenant = e.tenant
-	WHERE e.id IS NULL OR u.enrollment IS NULL
-	UNION ALL
-	SELECT 'activated without a user, or a user without activation', coalesce(e.id, u.enrollment)::text
-	FROM (SELECT * FROM enrollments WHERE state = 'activated') AS e
-	FULL JOIN users AS u ON u.enrollment = e.id AND u.username_key = e.username_key AND u.email = e.email AND u.username = e.username
-	WHERE e.id IS NULL OR u.enrollment IS NULL
-	UNION ALL
-	SELECT 'user without an account', u.id::text FROM users AS u WHERE NOT EXISTS (SELECT FROM memberships AS m WHERE m.user_id = u.id)
-	UNION ALL
-	SELECT 'last move leads elsewhere', e.id::text FROM enrollments AS e
-	WHERE e.state <> (SELECT m.to_state FROM enrollment_moves AS m WHERE m.enrollment = e.id ORDER BY m.sequence DESC LIMIT 1)
-	UNION ALL
-	SELECT 'present address not the one of its generation', e.id::text FROM enrollments AS e
-	WHERE e.email IS DISTINCT FROM (SELECT a.address FROM enrollment_addresses AS a WHERE a.enrollment = e.id AND a.generation = e.generation)
-	UNION ALL
-	SELECT 'facts out of order', f.id FROM (
-		SELECT body::jsonb -> 'data' ->> 'enrollmentId' AS id, (body::jsonb -> 'data' ->> 'sequence')::bigint AS sequence,
-			lag((body::jsonb -> 'data' ->> 'sequence')::bigint, 1, 0::bigint) OVER (PARTITION BY body::jsonb -> 'data' ->> 'enrollmentId' ORDER BY id) AS before
-		FROM outbox WHERE subject LIKE 'enrollment.%' AND body::jsonb -> 'data' ? 'enrollmentId') AS f
-	WHERE f.sequence IS NULL OR f.sequence <= f.before
-	UNION ALL
-	SELECT 'fact beyond the newest', e.id::text FROM enrollments AS e JOIN outbox AS o ON o.body::jsonb -> 'data' ->> 'enrollmentId' = e.id::text
-	WHERE (o.body::jsonb -> 'data' ->> 'sequence')::bigint > e.sequence`
-
 // Invariants holds after every step.
 func (m *model) Invariants(*rapid.T) {
-	var faults []struct{ What, Of string }
-	ok(m.t, m.DB.Select(&faults, broken))
-	if len(faults) > 0 {
-		m.rt.Fatalf("%v", faults)
-	}
-	var moves []struct {
-		Enrollment enrollment.ID
-		Action     enrollment.Action
-		From       *enrollment.State `db:"from_state"`
-		To         enrollment.State  `db:"to_state"`
-	}
-	ok(m.t, m.DB.Select(&moves, `SELECT enrollment, action, from_state, to_state FROM enrollment_moves ORDER BY enrollment, sequence`))
-	at := map[enrollment.ID]enrollment.State{}
-	for _, move := range moves {
-		if move.From == nil {
-			if at[move.Enrollment] != "" || move.Action != "register" || move.To != enrollment.Registered {
-				m.rt.Fatalf("a life begins with %+v", move)
-			}
-		} else if next, err := at[move.Enrollment].After(move.Action); err != nil || *move.From != at[move.Enrollment] || next != move.To {
-			m.rt.Fatalf("%s made the move %+v", at[move.Enrollment], move)
+	promises, err := m.Promises(context.Background())
+	ok(m.t, err)
+	for _, p := range promises {
+		if !p.InTime && len(p.Broken) > 0 {
+			m.rt.Fatalf("broken: %s: %v", p.Name, p.Broken)
 		}
-		at[move.Enrollment] = move.To
+	}
+	var states []struct {
+		ID    enrollment.ID
+		State enrollment.State
+	}
+	ok(m.t, m.DB.Select(&states, `SELECT id, state FROM enrollments`))
+	at := map[enrollment.ID]enrollment.State{}
+	for _, e := range states {
+		at[e.ID] = e.State
 	}
 	for _, k := range m.lives {
 		if at[k.id] != k.state {
