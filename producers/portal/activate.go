@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/google/uuid"
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
@@ -71,13 +70,13 @@ func (p *portal) activate(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// renew starts over from a link whose time is up, at a person's wish and to the same address.
+// renew starts over from a link whose time is up, at a person's wish and to the same address, in the language of this page.
 func (p *portal) renew(w http.ResponseWriter, r *http.Request) error {
 	link, err := enrollment.ParseLink(r.PathValue("token"))
 	if err != nil {
 		return p.deadLink(w, r, err)
 	}
-	admission, err := p.store.Renew(r.Context(), tenantIn(r.Context()).ID, link, uuid.NewString())
+	admission, err := p.store.Renew(r.Context(), tenantIn(r.Context()).ID, link, wish(r, form{}))
 	if err != nil {
 		return p.deadLink(w, r, err)
 	}

@@ -51,7 +51,7 @@ func (p *portal) resend(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return p.backToCheckEmail(w, r)
 	}
-	err = p.store.Resend(r.Context(), tenantIn(r.Context()).ID, id, orNew(requestID(f)))
+	err = p.store.Resend(r.Context(), tenantIn(r.Context()).ID, id, wish(r, f))
 	return p.afterMail(w, r, form{}, err)
 }
 
@@ -73,7 +73,7 @@ func (p *portal) correctAddress(w http.ResponseWriter, r *http.Request) error {
 	if broken != nil {
 		return p.showCheckEmail(w, r, f, explain(r.Context(), broken...))
 	}
-	err = p.store.CorrectAddress(r.Context(), tenantIn(r.Context()).ID, id, to, orNew(requestID(f)))
+	err = p.store.CorrectAddress(r.Context(), tenantIn(r.Context()).ID, id, to, wish(r, f))
 	return p.afterMail(w, r, f, err)
 }
 
@@ -158,6 +158,11 @@ func (p *portal) pendingPage(r *http.Request, pending enrollment.Pending, f form
 		body.ResendIn = v.wait(pending.ResendAfter)
 	}
 	return body
+}
+
+// wish is what a form says of itself: its id, and the language that it was read in.
+func wish(r *http.Request, f form) enrollment.Wish {
+	return enrollment.Wish{RequestID: orNew(requestID(f)), Locale: voiceIn(r.Context()).String()}
 }
 
 // orNew gives a request that came without an id one of its own.

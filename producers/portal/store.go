@@ -17,16 +17,16 @@ type Store interface {
 	// Pending is what the check-your-email page shows; ErrUnknown.
 	Pending(ctx context.Context, tenant string, id enrollment.ID) (enrollment.Pending, error)
 	// Resend asks for the mail again; refuses TooSoon, TooManyMails, LinkUsed, LinkExpired.
-	Resend(ctx context.Context, tenant string, id enrollment.ID, requestID string) error
+	Resend(ctx context.Context, tenant string, id enrollment.ID, w enrollment.Wish) error
 	// CorrectAddress makes links to the old address dead; refuses TooManyCorrections, LinkUsed, LinkExpired.
-	CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, requestID string) error
+	CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, w enrollment.Wish) error
 
 	// Open says what a link leads to and changes no state; refuses LinkExpired, LinkSuperseded, LinkUsed, LinkDamaged.
 	Open(ctx context.Context, tenant string, link enrollment.Signed, v enrollment.Visit) (enrollment.Invitation, error)
 	// Activate consumes the code; of any number at once one wins, the others are refused like Open.
 	Activate(ctx context.Context, tenant string, link enrollment.Signed, passwordHash string) (username string, err error)
 	// Renew takes a genuine but expired link for a new enrollment and a new mail, if code and username are still free.
-	Renew(ctx context.Context, tenant string, link enrollment.Signed, requestID string) (enrollment.Admission, error)
+	Renew(ctx context.Context, tenant string, link enrollment.Signed, w enrollment.Wish) (enrollment.Admission, error)
 
 	// AttemptLogIn counts the try before the password is compared; refuses TooManyTries. A username that nobody has gives
 	// the zero Credential.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -376,6 +377,36 @@ func TestTheLocaleOfASignUpIsThatOfItsPage(t *testing.T) {
 	}
 	if mail := storetest.One[string](t, s.db, `SELECT body FROM outbox WHERE subject = 'mail.mongo.activation.requested'`); !strings.Contains(mail, `"locale":"es-US"`) {
 		t.Errorf("the mail is asked for as %s", mail)
+	}
+}
+
+// A page in one language asks for no mail in another, whichever language the sign-up was in.
+func TestAMailAskedForAgainIsInTheLanguageOfItsPage(t *testing.T) {
+	for signedUp, asked := range map[string]string{"en-US": "es-US", "es-US": "en-US"} {
+		t.Run(asked, func(t *testing.T) {
+			s := newScene(t)
+			c := s.customer()
+			c.get("/signup?lang=" + signedUp)
+			c.signUp().leadsTo(s, "/signup/check-email")
+			asks := func(how string, ask func() page) {
+				t.Helper()
+				s.db.DB.MustExec(`DELETE FROM outbox`)
+				ask().leadsTo(s, "/signup/check-email")
+				mail := storetest.One[string](t, s.db, `SELECT string_agg(body, '') FROM outbox WHERE subject = 'mail.mongo.activation.requested'`)
+				if !strings.Contains(mail, `"locale":"`+asked+`"`) {
+					t.Errorf("%s: asked for %s", how, mail)
+				}
+			}
+			c.get("/signup/check-email?lang=" + asked)
+			s.db.Pass(t, 2*time.Minute)
+			asks("again", func() page { return c.post("/signup/resend", nil) })
+			s.db.DB.MustExec(`UPDATE enrollments SET locale = $1`, signedUp)
+			asks("another address", func() page { return c.post("/signup/email", url.Values{"email": {"b@bobsbuilding.example"}}) })
+			s.db.DB.MustExec(`UPDATE enrollments SET locale = $1`, signedUp)
+			link := s.link("b@bobsbuilding.example")
+			s.db.Pass(t, 8*24*time.Hour)
+			asks("a new one for an expired link", func() page { return c.post(link, url.Values{"renew": {"1"}}) })
+		})
 	}
 }
 

@@ -56,6 +56,12 @@ type Application struct {
 	Source        netip.Addr
 }
 
+// Wish is what a form about a pending enrollment brings beside its fields.
+type Wish struct {
+	RequestID string // the same again is the same request
+	Locale    string // that its page was read in: the mail's; empty: that of the enrollment's last mail
+}
+
 // Admission is an accepted application: the enrollment that now holds the code. Accepting it twice gives the same one.
 type Admission struct {
 	Enrollment ID

@@ -143,7 +143,7 @@ func (s *Store) Activate(ctx context.Context, tenant string, link enrollment.Sig
 // username, when the code is still good and the name still free. A link that was renewed before, or that still works, gives
 // the enrollment that is pending. Refusals: those of Open, LinkExpired only for a cancelled enrollment, those of a code, and
 // UsernameTaken.
-func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed, requestID string) (enrollment.Admission, error) {
+func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed, w enrollment.Wish) (enrollment.Admission, error) {
 	var admitted enrollment.Admission
 	err := s.answer(ctx, "renew an enrollment", func(t *tx) (*enrollment.Refusal, error) {
 		e, no, err := t.follow(ctx, tenant, link)
@@ -162,7 +162,7 @@ func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed
 				return nil, err
 			}
 		}
-		r, err := s.renewal(ctx, t, e, requestID)
+		r, err := s.renewal(ctx, t, e, w)
 		if err != nil {
 			return nil, err
 		}
@@ -174,13 +174,14 @@ func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed
 }
 
 // renewal is a registration whose account and code an earlier enrollment stands for.
-func (s *Store) renewal(ctx context.Context, t *tx, e *enrollmentRow, requestID string) (*registration, error) {
+func (s *Store) renewal(ctx context.Context, t *tx, e *enrollmentRow, w enrollment.Wish) (*registration, error) {
 	policy, ok := s.policy(e.Tenant)
 	if !ok {
 		return nil, fmt.Errorf("tenant %q: %w", e.Tenant, enrollment.ErrUnknown)
 	}
 	r := &registration{tx: t, policy: policy, exact: [][]byte{e.CodeHash}, Application: enrollment.Application{
-		Tenant: e.Tenant, Email: e.Email, Username: enrollment.Username{Display: e.Username, Key: e.UsernameKey}, Locale: e.Locale, RequestID: requestID,
+		Tenant: e.Tenant, Email: e.Email, Username: enrollment.Username{Display: e.Username, Key: e.UsernameKey},
+		Locale: firstOf(w.Locale, e.Locale), RequestID: w.RequestID,
 	}}
 	if err := t.GetContext(ctx, &r.account, `SELECT id, tenant, account_key, ref, codes_retired_at FROM accounts WHERE id = $1 FOR NO KEY UPDATE`, e.Account); err != nil {
 		return nil, fmt.Errorf("account %d: %w", e.Account, err)

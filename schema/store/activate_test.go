@@ -21,7 +21,7 @@ func (s *scene) open(link enrollment.Signed, v enrollment.Visit) (enrollment.Inv
 }
 
 func (s *scene) renew(link enrollment.Signed) (enrollment.Admission, error) {
-	return s.Renew(context.Background(), mongo, link, "")
+	return s.Renew(context.Background(), mongo, link, enrollment.Wish{})
 }
 
 func TestWhereALinkLeads(t *testing.T) {

@@ -86,3 +86,32 @@ func TestWhoContinuesInAnotherLanguageIsWrittenToInIt(t *testing.T) {
 		t.Errorf("the mail that was sent again is in %s", mail.Locale)
 	}
 }
+
+// A wish says the language that its page was read in; staff say none.
+func TestAMailAskedForAgainIsInTheLanguageOfItsPage(t *testing.T) {
+	s := stage(t)
+	id, a := s.pending("100482-7") // on a page in en-US
+	in := func(locale string) enrollment.Wish { return enrollment.Wish{RequestID: "in-" + locale, Locale: locale} }
+	for _, c := range []struct {
+		name string
+		ask  func() error
+		want string
+	}{
+		{"again, on a Spanish page", func() error { return s.Resend(t.Context(), mongo, id, in("es-US")) }, "es-US"},
+		{"again, by staff", func() error { return s.SendAgain(t.Context(), errand, mongo, id) }, "es-US"},
+		{"another address, on an English page", func() error { return s.CorrectAddress(t.Context(), mongo, id, "b@company.example", in("en-US")) }, "en-US"},
+		{"another address, by staff", func() error { return s.CorrectAddressFor(t.Context(), errand, mongo, id, a.Email) }, "en-US"},
+		{"a new one for an expired link, on a Spanish page", func() error {
+			s.Pass(t, hold)
+			_, err := s.Renew(t.Context(), mongo, s.link(mongo, id, 3, a.Email), in("es-US"))
+			return err
+		}, "es-US"},
+	} {
+		s.Pass(t, enrollment.MailSpacing)
+		s.forgetOutbox()
+		ok(t, c.ask())
+		if mail := only[events.ActivationRequested](t, s.announced()); mail.Locale != c.want {
+			t.Errorf("%s: the mail is in %s, want %s", c.name, mail.Locale, c.want)
+		}
+	}
+}

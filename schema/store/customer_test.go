@@ -128,7 +128,7 @@ func TestAClosedAccountEndsWhatIsPendingAndTakesNobody(t *testing.T) {
 	if fact := only[events.Cancelled](t, announced); fact.Reason != "account-closed" || announced[0].Source != events.Source(mongo, "deadlines") {
 		t.Errorf("%+v from %s", fact, announced[0].Source)
 	}
-	_, err = s.Renew(t.Context(), mongo, link, "again-again")
+	_, err = s.Renew(t.Context(), mongo, link, wish("again-again"))
 	refused(t, err, enrollment.AccountClosed)
 	_, err = s.register(s.form(mongo, "100", "QX4T-88ZK"))
 	refused(t, err, enrollment.AccountClosed)

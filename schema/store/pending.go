@@ -41,14 +41,14 @@ func (s *Store) Pending(ctx context.Context, tenant string, id enrollment.ID) (e
 
 // Resend asks for the activation mail again: the same link. Refusals: TooSoon, TooManyMails, LinkUsed, LinkExpired.
 // The same request again changes nothing.
-func (s *Store) Resend(ctx context.Context, tenant string, id enrollment.ID, requestID string) error {
+func (s *Store) Resend(ctx context.Context, tenant string, id enrollment.ID, w enrollment.Wish) error {
 	return s.answer(ctx, "send the activation mail again", func(t *tx) (*enrollment.Refusal, error) {
-		return s.resend(ctx, t, tenant, id, requestID)
+		return s.resend(ctx, t, tenant, id, w)
 	})
 }
 
-func (s *Store) resend(ctx context.Context, t *tx, tenant string, id enrollment.ID, requestID string) (*enrollment.Refusal, error) {
-	p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
+func (s *Store) resend(ctx context.Context, t *tx, tenant string, id enrollment.ID, w enrollment.Wish) (*enrollment.Refusal, error) {
+	p, err := s.pendingToChange(ctx, t, tenant, id, w.RequestID)
 	if err != nil || p.no != nil || p.done {
 		return p.no, err
 	}
@@ -58,7 +58,7 @@ func (s *Store) resend(ctx context.Context, t *tx, tenant string, id enrollment.
 	if p.Resends >= enrollment.MaxMails {
 		return &enrollment.Refusal{Reason: enrollment.TooManyMails}, nil
 	}
-	p.RequestID = requestID
+	p.grant(w)
 	if p.State == enrollment.Undeliverable { // the same address once more: it begins anew
 		if no := p.correctable(); no != nil {
 			return no, nil
@@ -70,14 +70,14 @@ func (s *Store) resend(ctx context.Context, t *tx, tenant string, id enrollment.
 
 // CorrectAddress sends the activation mail to another address; links that went to older ones are dead from now on.
 // Refusals: TooManyCorrections, LinkUsed, LinkExpired. The same request again changes nothing.
-func (s *Store) CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, requestID string) error {
+func (s *Store) CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, w enrollment.Wish) error {
 	return s.answer(ctx, "correct an address", func(t *tx) (*enrollment.Refusal, error) {
-		return s.correctAddress(ctx, t, tenant, id, to, requestID)
+		return s.correctAddress(ctx, t, tenant, id, to, w)
 	})
 }
 
-func (s *Store) correctAddress(ctx context.Context, t *tx, tenant string, id enrollment.ID, to enrollment.Address, requestID string) (*enrollment.Refusal, error) {
-	p, err := s.pendingToChange(ctx, t, tenant, id, requestID)
+func (s *Store) correctAddress(ctx context.Context, t *tx, tenant string, id enrollment.ID, to enrollment.Address, w enrollment.Wish) (*enrollment.Refusal, error) {
+	p, err := s.pendingToChange(ctx, t, tenant, id, w.RequestID)
 	if err != nil || p.no != nil || p.done {
 		return p.no, err
 	}
@@ -87,7 +87,7 @@ func (s *Store) correctAddress(ctx context.Context, t *tx, tenant string, id enr
 	if no := p.correctable(); no != nil {
 		return no, nil
 	}
-	p.RequestID = requestID
+	p.grant(w)
 	return nil, t.correct(ctx, p.enrollmentRow, to, p.ref, p.face, p.policy)
 }
 
@@ -127,6 +127,11 @@ func (s *Store) pendingToChange(ctx context.Context, t *tx, tenant string, id en
 	}
 	c.face, err = t.face(ctx, e.Account)
 	return c, err
+}
+
+// grant takes over what a wish says of itself; the caller saves it.
+func (e *enrollmentRow) grant(w enrollment.Wish) {
+	e.RequestID, e.Locale = w.RequestID, firstOf(w.Locale, e.Locale)
 }
 
 // mailAgain asks for one more mail with the same link.

@@ -31,12 +31,15 @@ func (s *scene) asks(id enrollment.ID) enrollment.Pending {
 	return p
 }
 
+// wish is one that says no locale.
+func wish(request string) enrollment.Wish { return enrollment.Wish{RequestID: request} }
+
 func (s *scene) resend(id enrollment.ID, request string) error {
-	return s.Resend(context.Background(), mongo, id, request)
+	return s.Resend(context.Background(), mongo, id, wish(request))
 }
 
 func (s *scene) correct(id enrollment.ID, to enrollment.Address, request string) error {
-	return s.CorrectAddress(context.Background(), mongo, id, to, request)
+	return s.CorrectAddress(context.Background(), mongo, id, to, wish(request))
 }
 
 func TestTheSameCodeContinuesAPendingEnrollment(t *testing.T) {
@@ -233,7 +236,7 @@ func TestWhatHasEndedIsNotChanged(t *testing.T) {
 		id     enrollment.ID
 	}{{mongo, uuid.New()}, {zeros, active}, {"nobody", active}} {
 		_, err := s.Pending(t.Context(), tt.tenant, tt.id)
-		for _, err := range []error{err, s.Resend(t.Context(), tt.tenant, tt.id, "r"), s.CorrectAddress(t.Context(), tt.tenant, tt.id, "n@company.example", "c")} {
+		for _, err := range []error{err, s.Resend(t.Context(), tt.tenant, tt.id, wish("r")), s.CorrectAddress(t.Context(), tt.tenant, tt.id, "n@company.example", wish("c"))} {
 			if !errors.Is(err, enrollment.ErrUnknown) {
 				t.Errorf("tenant %s: %v, want ErrUnknown", tt.tenant, err)
 			}

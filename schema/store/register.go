@@ -359,7 +359,8 @@ func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enr
 			return r.usernameTaken(ctx)
 		}
 	}
-	e.Username, e.RequestID, e.Locale = r.Username.Display, r.RequestID, firstOf(r.Locale, e.Locale)
+	e.Username = r.Username.Display
+	e.grant(enrollment.Wish{RequestID: r.RequestID, Locale: r.Locale})
 	face, err := r.face(ctx, e.Account)
 	if err != nil {
 		return nil, err

@@ -83,16 +83,19 @@ func (s *Store) FindAccounts(ctx context.Context, tenant, wanted string, limit i
 // SendAgain is Resend at a customer's request by staff; the limits are the same.
 func (s *Store) SendAgain(ctx context.Context, errand enrollment.Errand, tenant string, id enrollment.ID) error {
 	return s.onEnrollment(ctx, "send the activation mail again for a customer", errand, enrollment.SentAgain, tenant, id,
-		func(t *tx) (*enrollment.Refusal, error) { return s.resend(ctx, t, tenant, id, uuid.NewString()) })
+		func(t *tx) (*enrollment.Refusal, error) { return s.resend(ctx, t, tenant, id, staffsWish()) })
 }
 
 // CorrectAddressFor is CorrectAddress at a customer's request by staff; the limits are the same.
 func (s *Store) CorrectAddressFor(ctx context.Context, errand enrollment.Errand, tenant string, id enrollment.ID, to enrollment.Address) error {
 	return s.onEnrollment(ctx, "correct an address for a customer", errand, enrollment.CorrectedAddress, tenant, id,
 		func(t *tx) (*enrollment.Refusal, error) {
-			return s.correctAddress(ctx, t, tenant, id, to, uuid.NewString())
+			return s.correctAddress(ctx, t, tenant, id, to, staffsWish())
 		})
 }
+
+// staffsWish says no locale: the mail is in the language that the customer read last.
+func staffsWish() enrollment.Wish { return enrollment.Wish{RequestID: uuid.NewString()} }
 
 // CancelFor ends a pending enrollment: its code and username are free at once. Refusals: LinkUsed, LinkExpired.
 func (s *Store) CancelFor(ctx context.Context, errand enrollment.Errand, tenant string, id enrollment.ID) error {
