@@ -41,7 +41,7 @@ func (p *portal) account(w http.ResponseWriter, r *http.Request, c enrollment.Cu
 // customerPage is a page that somebody has to be logged in for.
 type customerPage func(w http.ResponseWriter, r *http.Request, c enrollment.Customer) error
 
-// forCustomers takes who is not logged in, or no longer there, or logged in with an older password, to the log-in.
+// forCustomers takes who is not logged in, or no longer there, to the log-in.
 func (p *portal) forCustomers(h customerPage) handler {
 	return p.withSession(func(w http.ResponseWriter, r *http.Request) error {
 		user := p.user(r)
@@ -54,9 +54,6 @@ func (p *portal) forCustomers(h customerPage) handler {
 			return p.logOut(w, r)
 		} else if err != nil {
 			return err
-		}
-		if p.sessions(r).GetString(r.Context(), sessionPassword) != c.PasswordMark {
-			return p.logOut(w, r)
 		}
 		return h(w, r, c)
 	})

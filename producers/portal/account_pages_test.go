@@ -27,11 +27,11 @@ func accountPages(p *portal, typed form) map[string]handler {
 			return p.show(w, r, 200, view{Name: name, Title: voiceIn(r.Context()).say("Your account"), Body: body})
 		}
 	}
-	security := enrollment.Security{Customer: one, Sessions: [][]byte{
-		[]byte(`{"values":{"name":"a","browser":"Firefox, <evil>","since":1795000000,"source":"192.0.2.1/32"}}`),
-		[]byte(`{"values":{}}`), []byte(`garbage`),
+	security := enrollment.Security{Customer: one, Sessions: []enrollment.Session{
+		{Data: []byte(`{"values":{"name":"a","browser":"Firefox, <evil>","since":1795000000,"source":"192.0.2.1/32"}}`)},
+		{Data: []byte(`{"values":{}}`)}, {Data: []byte(`garbage`)},
 	}}
-	for _, what := range []string{"signed-in", "password-changed", "password-reset", "account-added", "signed-out-everywhere"} {
+	for _, what := range []string{"signed-in", "password-changed", "password-reset", "account-added", "signed-out-everywhere", "session-ended"} {
 		security.Activity = append(security.Activity, enrollment.Activity{What: what, Source: "192.0.2.1/32", At: time.Now()})
 	}
 	many := make([]enrollment.Invoice, 50)

@@ -78,6 +78,7 @@ const (
 	sessionNotice         = "notice"
 	noticeAdded           = "account-added"
 	noticePasswordChanged = "password-changed"
+	noticeSessionEnded    = "session-ended"
 	noticePaid            = "back-from-payment"
 	noticePaidLate        = "back-from-payment-late"
 )
@@ -93,6 +94,8 @@ func (p *portal) takeNotice(r *http.Request) string {
 		return v.say("The account was added. Its billing address is told by e-mail.")
 	case noticePasswordChanged:
 		return v.say("Your password was changed. Every other browser was logged out.")
+	case noticeSessionEnded:
+		return v.say("The other browser was logged out.")
 	case noticePaid:
 		return v.say("Welcome back. What you changed appears here once billing has reported it.")
 	case noticePaidLate:

@@ -126,7 +126,7 @@ func (p *portal) logIn(w http.ResponseWriter, r *http.Request) error {
 	if err := p.store.SignIn(r.Context(), tenant.ID, credential.User, from); err != nil {
 		return err
 	}
-	if err := p.startSession(r, credential.User, credential.PasswordHash); err != nil {
+	if err := p.startSession(r, credential.User, credential.Epoch); err != nil {
 		return err
 	}
 	p.throwAway(w, r, activatedNote)
@@ -135,8 +135,9 @@ func (p *portal) logIn(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// startSession ends what was before, so that a token from before the log-in is worth nothing after it.
-func (p *portal) startSession(r *http.Request, user int64, passwordHash string) error {
+// startSession ends what was before, so that a token from before the log-in is worth nothing after it. When all sessions of
+// the epoch were ended meanwhile, this one is not stored.
+func (p *portal) startSession(r *http.Request, user, epoch int64) error {
 	s, ctx := p.sessions(r), r.Context()
 	if err := s.RenewToken(ctx); err != nil {
 		return err
@@ -146,7 +147,7 @@ func (p *portal) startSession(r *http.Request, user int64, passwordHash string) 
 	}
 	s.Put(ctx, sessionTenant, tenantIn(ctx).ID)
 	s.Put(ctx, sessionUser, user)
-	s.Put(ctx, sessionPassword, enrollment.PasswordMark(passwordHash))
+	s.Put(ctx, sessionEpoch, epoch)
 	s.Put(ctx, sessionName, rand.Text())
 	s.Put(ctx, sessionSince, time.Now().Unix())
 	s.Put(ctx, sessionBrowser, browserOf(r.UserAgent()))

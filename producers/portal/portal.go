@@ -99,6 +99,7 @@ func (p *portal) routes() *http.ServeMux {
 	page("/account/payment/continue", methods{"GET": p.forCustomers(p.payHere)})
 	page("/account/payment/return", methods{"GET": p.forCustomers(p.paid)})
 	page("/account/security", methods{"GET": p.forCustomers(p.security), "POST": p.forCustomers(p.changePassword)})
+	page("/account/security/end-session", methods{"POST": p.forCustomers(p.endSession)})
 	page("/account/security/sign-out", methods{"POST": p.forCustomers(p.signOutEverywhere)})
 	page("/account/add", methods{"GET": p.forCustomers(p.addForm), "POST": p.forCustomers(p.add)})
 	page("/help/code", methods{"GET": p.helpForm, "POST": p.askForCode})

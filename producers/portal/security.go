@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
@@ -22,8 +24,9 @@ type securityPage struct {
 
 // place is a browser that is logged in.
 type place struct {
-	Browser, Source, Since string
-	Here                   bool
+	Session                      uuid.UUID
+	Browser, Source, Since, Used string
+	Here                         bool
 }
 
 // happened is something that was done with the log-in.
@@ -70,10 +73,11 @@ func (p *portal) changePassword(w http.ResponseWriter, r *http.Request, c enroll
 	if err != nil {
 		return err
 	}
-	if err := p.store.ChangePassword(r.Context(), tenant.ID, user, hash, from); err != nil {
+	epoch, err := p.store.ChangePassword(r.Context(), tenant.ID, user, hash, from)
+	if err != nil {
 		return err
 	}
-	if err := p.startSession(r, user, hash); err != nil {
+	if err := p.startSession(r, user, epoch); err != nil {
 		return err
 	}
 	p.sessions(r).Put(r.Context(), sessionNotice, noticePasswordChanged)
@@ -86,6 +90,29 @@ func (p *portal) signOutEverywhere(w http.ResponseWriter, r *http.Request, _ enr
 		return err
 	}
 	return p.logOut(w, r)
+}
+
+// endSession logs another browser out. This one has the button in the masthead, so that nobody logs out by mistake.
+func (p *portal) endSession(w http.ResponseWriter, r *http.Request, _ enrollment.Customer) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.Parse(f["session"])
+	if err != nil {
+		p.notFound(w, r)
+		return nil
+	}
+	err = p.store.EndSessionOf(r.Context(), tenantIn(r.Context()).ID, p.user(r), id, source(r, p.proxies))
+	if errors.Is(err, enrollment.ErrUnknown) {
+		p.notFound(w, r)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	p.sessions(r).Put(r.Context(), sessionNotice, noticeSessionEnded)
+	http.Redirect(w, r, "/account/security", http.StatusSeeOther)
+	return nil
 }
 
 func (p *portal) showSecurity(w http.ResponseWriter, r *http.Request, a answer) error {
@@ -109,8 +136,8 @@ func securityPageOf(r *http.Request, s enrollment.Security, a answer, here strin
 		{Name: enrollment.FieldCurrent, Label: v.say("Present password"), Type: "password", Autocomplete: "current-password"},
 	}, v.newPasswordFields(tenantIn(r.Context()).Policy.PasswordMin)...)
 	page := securityPage{Username: s.Username, Email: s.Email, Fields: fields, Answer: a.on(fields)}
-	for _, data := range s.Sessions {
-		if at, ok := placeOf(r, data, here); ok {
+	for _, each := range s.Sessions {
+		if at, ok := placeOf(r, each, here); ok {
 			page.Places = append(page.Places, at)
 		}
 	}
@@ -121,15 +148,15 @@ func securityPageOf(r *http.Request, s enrollment.Security, a answer, here strin
 }
 
 // placeOf reads what a session knows about its browser; false for one that an unknown version wrote.
-func placeOf(r *http.Request, data []byte, here string) (place, bool) {
-	_, values, err := jsonCodec{}.Decode(data)
+func placeOf(r *http.Request, s enrollment.Session, here string) (place, bool) {
+	_, values, err := jsonCodec{}.Decode(s.Data)
 	if err != nil {
 		return place{}, false
 	}
 	name, _ := values[sessionName].(string)
 	browser, _ := values[sessionBrowser].(string)
 	from, _ := values[sessionSource].(string)
-	at := place{Browser: browser, Source: network(from), Here: name != "" && name == here}
+	at := place{Session: s.ID, Browser: browser, Source: network(from), Used: moment(r.Context(), s.UsedAt), Here: name != "" && name == here}
 	if since, ok := values[sessionSince].(int64); ok {
 		at.Since = moment(r.Context(), time.Unix(since, 0))
 	}
@@ -151,6 +178,8 @@ func (v *voice) activity(what string) string {
 		return v.say("Account added")
 	case "signed-out-everywhere":
 		return v.say("Logged out everywhere")
+	case "session-ended":
+		return v.say("One browser logged out from another one")
 	default:
 		return what
 	}

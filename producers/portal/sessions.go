@@ -23,7 +23,7 @@ const (
 	sessionTenant       = "tenant"
 	sessionUser         = "user"
 	sessionInvoicesSeen = "invoices-seen"
-	sessionPassword     = "password" // its mark: enrollment.PasswordMark
+	sessionEpoch        = "epoch" // of the user's sessions when this one began
 
 	// For the page that lists where somebody is logged in:
 	sessionName    = "name" // by which a session knows itself there; no secret
@@ -77,7 +77,8 @@ func (s sessionStore) CommitCtx(ctx context.Context, tokenHash string, data []by
 	if !ok {
 		return errors.New("portal: session: has no user")
 	}
-	return s.store.SaveSession(ctx, tokenHash, tenantIn(ctx).ID, user, data, until)
+	epoch, _ := values[sessionEpoch].(int64) // sessions from before there were epochs are stored, so that it does not matter
+	return s.store.SaveSession(ctx, tokenHash, tenantIn(ctx).ID, user, epoch, data, until)
 }
 
 func (s sessionStore) DeleteCtx(ctx context.Context, tokenHash string) error {

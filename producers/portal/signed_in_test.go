@@ -1,10 +1,12 @@
 package portal
 
 import (
+	"context"
 	"encoding/csv"
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,7 +65,7 @@ func TestPagesAfterTheLogInAskForIt(t *testing.T) {
 	} {
 		c.get(path).leadsTo(s, "/login")
 	}
-	for _, path := range []string{"/account/security", "/account/security/sign-out", "/account/add"} {
+	for _, path := range []string{"/account/security", "/account/security/sign-out", "/account/security/end-session", "/account/add"} {
 		c.post(path, url.Values{"account_number": {accountNumber}}).leadsTo(s, "/login")
 	}
 }
@@ -285,20 +287,63 @@ func TestTheSignUpIsForgiving(t *testing.T) {
 	c.signUp("account_number", line, "registration_code", "").leadsTo(s, "/signup/check-email")
 }
 
-// TestALogInUnderWayDoesNotOutliveThePassword saves a session that began with the old password after all sessions were ended.
+// TestALogInUnderWayDoesNotOutliveThePassword lets a log-in read the credential and waits with the rest until the password was
+// set in another way.
 func TestALogInUnderWayDoesNotOutliveThePassword(t *testing.T) {
 	s := newScene(t)
 	s.enrolled()
-	c := s.customer()
+	slow := &lateSessions{Store: s.db, before: func() {
+		s.customer().forgets(username)
+		s.customer().activate(s.resetLink(), otherPassword).leadsTo(s, "/login")
+	}}
+	late := &scene{T: t, db: s.db}
+	late.serve(Options{Store: slow, Tenants: oneTenant(t), Keys: s.db.Ring, Log: discard()})
+	c := late.customer()
 	c.logIn(username, password).leadsTo(s, "/account")
-	data := storetest.One[[]byte](t, s.db, `SELECT data FROM sessions`)
-	s.customer().forgets(username)
-	s.customer().activate(s.resetLink(), otherPassword).leadsTo(s, "/login")
-	if _, err := s.db.DB.Exec(`UPDATE sessions SET ended = false, data = $1`, data); err != nil {
-		t.Fatal(err)
-	}
 	c.get("/account").leadsTo(s, "/login")
 	if n := storetest.One[int](t, s.db, `SELECT count(*) FROM sessions WHERE NOT ended`); n != 0 {
 		t.Errorf("%d sessions are left", n)
 	}
+}
+
+// lateSessions is the store, with something else happening just before a session is saved for the first time.
+type lateSessions struct {
+	Store
+	sync.Once
+	before func()
+}
+
+func (l *lateSessions) SaveSession(ctx context.Context, tokenHash, tenant string, user, epoch int64, data []byte, until time.Time) error {
+	l.Do(l.before)
+	return l.Store.SaveSession(ctx, tokenHash, tenant, user, epoch, data, until)
+}
+
+func TestEndingOneSession(t *testing.T) {
+	s := newScene(t)
+	c := s.signedIn()
+	phone := s.customer()
+	phone.logIn(username, password).leadsTo(s, "/account")
+	p := c.get("/account/security")
+	p.is(s, 200, "Firefox, Linux", "Last used")
+	checkStructure(t, p.body)
+	if n := strings.Count(string(p.body), `action="/account/security/end-session"`); n != 1 {
+		t.Fatalf("%d buttons for two browsers of which one asks", n)
+	}
+	id := p.value(s, "session")
+	end := func(from *customer, id string) page {
+		return from.post("/account/security/end-session", url.Values{"session": {id}})
+	}
+	stranger := s.customer()
+	end(stranger, id).leadsTo(s, "/login")
+	for _, odd := range []string{"", "x", "00000000-0000-4000-8000-000000000000"} {
+		end(c, odd).is(s, 404)
+	}
+	c.ask("POST", "/account/security/end-session", "session="+id, map[string]string{
+		"Content-Type": "application/x-www-form-urlencoded", "Origin": "https://evil.example",
+	}).is(s, 403)
+	phone.get("/account").is(s, 200)
+
+	end(c, id).leadsTo(s, "/account/security")
+	c.get("/account/security").is(s, 200, "The other browser was logged out.", "One browser logged out from another one")
+	phone.get("/account").leadsTo(s, "/login")
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
@@ -56,12 +58,15 @@ type Store interface {
 	// Security is what the page about the log-in shows. ChangePassword takes back the try that AttemptLogIn counted, and ends
 	// all sessions, as SignOutEverywhere does.
 	Security(ctx context.Context, tenant string, user int64) (enrollment.Security, error)
-	ChangePassword(ctx context.Context, tenant string, user int64, passwordHash string, source netip.Addr) error
+	ChangePassword(ctx context.Context, tenant string, user int64, passwordHash string, source netip.Addr) (epoch int64, err error)
 	SignOutEverywhere(ctx context.Context, tenant string, user int64, source netip.Addr) error
+	// EndSessionOf ends one session; ErrUnknown when the user has none by that id.
+	EndSessionOf(ctx context.Context, tenant string, user int64, id uuid.UUID, source netip.Addr) error
 
 	// Session, SaveSession and EndSession keep sessions under a hash of their token. A session that ended stays ended:
-	// saving it once more, which a request under way at log-out does, changes nothing.
+	// saving it once more, which a request under way at log-out does, changes nothing. Nor does one begin whose epoch (of
+	// Credential and ChangePassword) is over.
 	Session(ctx context.Context, tokenHash string) (data []byte, found bool, err error)
-	SaveSession(ctx context.Context, tokenHash, tenant string, user int64, data []byte, until time.Time) error
+	SaveSession(ctx context.Context, tokenHash, tenant string, user, epoch int64, data []byte, until time.Time) error
 	EndSession(ctx context.Context, tokenHash string) error
 }

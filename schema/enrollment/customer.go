@@ -1,11 +1,11 @@
 package enrollment
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Customer is who is logged in: a user and the accounts that they may see.
@@ -13,15 +13,6 @@ type Customer struct {
 	Username string // display form
 	Email    Address
 	Accounts []Holding // in the order in which they were added; empty: access to all of them has ended
-
-	PasswordMark string // of the present password; a session from another one is over
-}
-
-// PasswordMark names a stored password hash without telling it, so that a session can say which password it began with: a
-// log-in that was under way while the password changed must not outlive the change.
-func PasswordMark(phc string) string {
-	sum := sha256.Sum256([]byte("billcenter/password-mark/v1\n" + phc))
-	return hex.EncodeToString(sum[:12])
 }
 
 // Holding is one account of a customer.
@@ -118,14 +109,21 @@ type Payment struct {
 
 // Activity is something that was done with a log-in.
 type Activity struct {
-	What   string // signed-in, password-changed, password-reset, account-added, signed-out-everywhere
+	What   string // signed-in, password-changed, password-reset, account-added, signed-out-everywhere, session-ended
 	Source string // address, or network for IPv6
 	At     time.Time
+}
+
+// Session is one of a user's that is open.
+type Session struct {
+	ID     uuid.UUID `db:"ref"` // by which its owner can end it
+	Data   []byte    `db:"data"`
+	UsedAt time.Time `db:"used_at"`
 }
 
 // Security is what the page about a log-in shows.
 type Security struct {
 	Customer
-	Sessions [][]byte   // what each that is open keeps, the newest first
+	Sessions []Session  // the one that was used last first
 	Activity []Activity // newest first
 }

@@ -102,4 +102,5 @@ type Visit struct {
 type Credential struct {
 	User         int64  // 0: there is no such user; the hash is then a dummy of the same cost
 	PasswordHash string // PHC string
+	Epoch        int64  // of the user's sessions; one that begins with it ends with it
 }

@@ -59,16 +59,15 @@ func (s *Store) customer(ctx context.Context, t *tx, tenant string, user int64) 
 	var u struct {
 		Username string             `db:"username"`
 		Email    enrollment.Address `db:"email"`
-		Hash     string             `db:"password_hash"`
 	}
-	err := t.GetContext(ctx, &u, `SELECT username, email, password_hash FROM users WHERE id = $1 AND tenant = $2`, user, tenant)
+	err := t.GetContext(ctx, &u, `SELECT username, email FROM users WHERE id = $1 AND tenant = $2`, user, tenant)
 	if noRows(err) {
 		return enrollment.Customer{}, enrollment.ErrUnknown
 	}
 	if err != nil {
 		return enrollment.Customer{}, fmt.Errorf("user %d: %w", user, err)
 	}
-	c := enrollment.Customer{Username: u.Username, Email: u.Email, PasswordMark: enrollment.PasswordMark(u.Hash)}
+	c := enrollment.Customer{Username: u.Username, Email: u.Email}
 	open, err := s.holdings(ctx, t, tenant, user)
 	if err != nil {
 		return c, err

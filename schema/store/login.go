@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/schema/enrollment"
@@ -25,14 +24,15 @@ func (s *Store) AttemptLogIn(ctx context.Context, tenant, usernameKey string, so
 			}
 		}
 		var user struct {
-			ID   int64  `db:"id"`
-			Hash string `db:"password_hash"`
+			ID    int64  `db:"id"`
+			Hash  string `db:"password_hash"`
+			Epoch int64  `db:"session_epoch"`
 		}
-		err = t.GetContext(ctx, &user, `SELECT id, password_hash FROM users WHERE tenant = $1 AND username_key = $2`, tenant, usernameKey)
+		err = t.GetContext(ctx, &user, `SELECT id, password_hash, session_epoch FROM users WHERE tenant = $1 AND username_key = $2`, tenant, usernameKey)
 		if err != nil && !noRows(err) {
 			return nil, fmt.Errorf("find the user: %w", err)
 		}
-		c = enrollment.Credential{User: user.ID, PasswordHash: user.Hash}
+		c = enrollment.Credential{User: user.ID, PasswordHash: user.Hash, Epoch: user.Epoch}
 		return nil, nil
 	})
 	return c, err
@@ -107,37 +107,4 @@ func (t *tx) aboutUser(ctx context.Context, tenant string, user int64, message f
 		return err
 	}
 	return t.announce(tenant, id.String(), m)
-}
-
-// Session returns what a session keeps, false when there is none by that token's hash or its time is over.
-func (s *Store) Session(ctx context.Context, tokenHash string) (data []byte, found bool, err error) {
-	err = s.transact(ctx, "find a session", func(t *tx) error {
-		err := t.GetContext(ctx, &data, `SELECT data FROM sessions WHERE token_hash = $1 AND expires_at > $2 AND NOT ended`, tokenHash, t.now)
-		found = err == nil
-		if noRows(err) {
-			return nil
-		}
-		return err
-	})
-	return data, found, err
-}
-
-// SaveSession keeps a session until a time; user 0 means that nobody logged in yet. A session that was ended stays so.
-func (s *Store) SaveSession(ctx context.Context, tokenHash, tenant string, user int64, data []byte, until time.Time) error {
-	return s.transact(ctx, "save a session", func(t *tx) error {
-		_, err := t.ExecContext(ctx, `
-			INSERT INTO sessions (token_hash, tenant, user_id, data, expires_at) VALUES ($1, $2, nullif($3::bigint, 0), $4, $5)
-			ON CONFLICT (token_hash) DO UPDATE SET user_id = excluded.user_id, data = excluded.data, expires_at = excluded.expires_at
-			WHERE NOT sessions.ended`,
-			tokenHash, tenant, user, data, until)
-		return err
-	})
-}
-
-// EndSession ends a session for good. The row stays until its time: a request under way must not bring the session back.
-func (s *Store) EndSession(ctx context.Context, tokenHash string) error {
-	return s.transact(ctx, "end a session", func(t *tx) error {
-		_, err := t.ExecContext(ctx, `UPDATE sessions SET ended = true, data = '' WHERE token_hash = $1`, tokenHash)
-		return err
-	})
 }

@@ -170,7 +170,7 @@ func (s *Store) ResetPassword(ctx context.Context, tenant string, link enrollmen
 		if n, err := result.RowsAffected(); err != nil || n != 1 {
 			return nil, fmt.Errorf("use reset %s: %d rows changed, want 1: %w", r.ID, n, err)
 		}
-		if username, err = t.setPassword(ctx, tenant, r.User, passwordHash); err != nil {
+		if username, _, err = t.setPassword(ctx, tenant, r.User, passwordHash); err != nil {
 			return nil, err
 		}
 		if err := t.forgetLogIns(ctx, tenant, username); err != nil {

@@ -52,7 +52,7 @@ func (s *scene) sets(link enrollment.Signed) error {
 func TestAForgottenPasswordIsSetOnceThroughItsLink(t *testing.T) {
 	s := stage(t)
 	_, user := s.user("100482-7", "Bob’sBuilding")
-	ok(t, s.SaveSession(t.Context(), "somebody", mongo, user, []byte("{}"), time.Now().Add(time.Hour)))
+	ok(t, s.SaveSession(t.Context(), "somebody", mongo, user, 0, []byte("{}"), time.Now().Add(time.Hour)))
 	s.forgetOutbox()
 	ok(t, s.forgets("BOB'SBUILDING", ""))
 	asked := only[events.PasswordResetRequested](t, s.announced())
@@ -106,7 +106,8 @@ func TestTheDeadEndsOfAResetLinkAreToldApart(t *testing.T) {
 	s.Pass(t, 61*time.Second)
 	ok(t, s.forgets("bob", ""))
 	third := s.resetLink()
-	ok(t, s.ChangePassword(t.Context(), mongo, user, otherHash, somewhere))
+	_, err := s.ChangePassword(t.Context(), mongo, user, otherHash, somewhere)
+	ok(t, err)
 	refused(t, s.sets(third), enrollment.LinkSuperseded)
 
 	s.Pass(t, 61*time.Second)
@@ -196,7 +197,7 @@ func TestAChangedPasswordEndsAllSessions(t *testing.T) {
 	s := stage(t)
 	_, user := s.user("100482-7", "bob")
 	for _, token := range []string{"a", "b"} {
-		ok(t, s.SaveSession(t.Context(), token, mongo, user, []byte(token), time.Now().Add(time.Hour)))
+		ok(t, s.SaveSession(t.Context(), token, mongo, user, 0, []byte(token), time.Now().Add(time.Hour)))
 	}
 	security, err := s.Security(t.Context(), mongo, user)
 	ok(t, err)
@@ -205,7 +206,8 @@ func TestAChangedPasswordEndsAllSessions(t *testing.T) {
 	}
 	_, err = s.attempt(mongo, "bob", somewhere.String())
 	ok(t, err)
-	ok(t, s.ChangePassword(t.Context(), mongo, user, otherHash, somewhere))
+	epoch, err := s.ChangePassword(t.Context(), mongo, user, otherHash, somewhere)
+	ok(t, err)
 	if n := s.number(`SELECT coalesce(sum(wrong), 0) FROM attempts WHERE scope LIKE 'login%'`); n != 0 {
 		t.Errorf("%d wrong tries are left of a right one", n)
 	}
@@ -214,7 +216,7 @@ func TestAChangedPasswordEndsAllSessions(t *testing.T) {
 	if len(security.Sessions) != 0 || security.Activity[0].What != "password-changed" {
 		t.Errorf("%+v", security)
 	}
-	ok(t, s.SaveSession(t.Context(), "c", mongo, user, []byte("c"), time.Now().Add(time.Hour)))
+	ok(t, s.SaveSession(t.Context(), "c", mongo, user, epoch, []byte("c"), time.Now().Add(time.Hour)))
 	ok(t, s.SignOutEverywhere(t.Context(), mongo, user, somewhere))
 	if _, found, err := s.Session(t.Context(), "c"); found || err != nil {
 		t.Errorf("still signed in: %v", err)

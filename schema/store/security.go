@@ -10,27 +10,20 @@ import (
 
 // setPassword gives a user another password. Links to set one that are still open are void, and whoever is logged in with
 // the old one is logged out.
-func (t *tx) setPassword(ctx context.Context, tenant string, user int64, hash string) (username string, err error) {
+func (t *tx) setPassword(ctx context.Context, tenant string, user int64, hash string) (username string, epoch int64, err error) {
 	err = t.GetContext(ctx, &username, `UPDATE users SET password_hash = $3 WHERE id = $1 AND tenant = $2 RETURNING username`, user, tenant, hash)
 	if noRows(err) {
-		return "", enrollment.ErrUnknown
+		return "", 0, enrollment.ErrUnknown
 	}
 	if err != nil {
-		return "", fmt.Errorf("password of user %d: %w", user, err)
+		return "", 0, fmt.Errorf("password of user %d: %w", user, err)
 	}
 	if _, err := t.ExecContext(ctx, `
 		UPDATE password_resets SET voided_at = $2 WHERE user_id = $1 AND used_at IS NULL AND voided_at IS NULL`, user, t.now); err != nil {
-		return "", fmt.Errorf("void the resets of user %d: %w", user, err)
+		return "", 0, fmt.Errorf("void the resets of user %d: %w", user, err)
 	}
-	return username, t.endSessions(ctx, tenant, user)
-}
-
-// endSessions logs a user out everywhere. The rows stay until their time, as in EndSession.
-func (t *tx) endSessions(ctx context.Context, tenant string, user int64) error {
-	if _, err := t.ExecContext(ctx, `UPDATE sessions SET ended = true, data = '' WHERE user_id = $1 AND tenant = $2`, user, tenant); err != nil {
-		return fmt.Errorf("end the sessions of user %d: %w", user, err)
-	}
-	return nil
+	epoch, err = t.endSessions(ctx, tenant, user)
+	return username, epoch, err
 }
 
 // note keeps what a user did, for the user to see.
@@ -43,10 +36,10 @@ func (t *tx) note(ctx context.Context, user int64, what string, source netip.Add
 }
 
 // ChangePassword sets the hash of a new password after the present one was found right: AttemptLogIn counted that try, and
-// here it is taken back. All sessions end, the one that asks included.
-func (s *Store) ChangePassword(ctx context.Context, tenant string, user int64, passwordHash string, source netip.Addr) error {
-	return s.transact(ctx, "change a password", func(t *tx) error {
-		username, err := t.setPassword(ctx, tenant, user, passwordHash)
+// here it is taken back. All sessions end, the one that asks included; another one may begin with the epoch returned.
+func (s *Store) ChangePassword(ctx context.Context, tenant string, user int64, passwordHash string, source netip.Addr) (epoch int64, err error) {
+	err = s.transact(ctx, "change a password", func(t *tx) error {
+		username, next, err := t.setPassword(ctx, tenant, user, passwordHash)
 		if err != nil {
 			return err
 		}
@@ -54,8 +47,10 @@ func (s *Store) ChangePassword(ctx context.Context, tenant string, user int64, p
 		if err := t.takeBack(ctx, tenant, logInGates(source, key)); err != nil {
 			return err
 		}
+		epoch = next
 		return t.note(ctx, user, "password-changed", source)
 	})
+	return epoch, err
 }
 
 // SignOutEverywhere ends all sessions of a user.
@@ -64,7 +59,7 @@ func (s *Store) SignOutEverywhere(ctx context.Context, tenant string, user int64
 		if _, err := s.customer(ctx, t, tenant, user); err != nil {
 			return err
 		}
-		if err := t.endSessions(ctx, tenant, user); err != nil {
+		if _, err := t.endSessions(ctx, tenant, user); err != nil {
 			return err
 		}
 		return t.note(ctx, user, "signed-out-everywhere", source)
@@ -84,7 +79,7 @@ func (s *Store) Security(ctx context.Context, tenant string, user int64) (enroll
 		}
 		page = enrollment.Security{Customer: c}
 		if err := t.SelectContext(ctx, &page.Sessions, `
-			SELECT data FROM sessions WHERE user_id = $1 AND tenant = $2 AND NOT ended AND expires_at > $3 ORDER BY expires_at DESC`,
+			SELECT ref, data, used_at FROM sessions WHERE user_id = $1 AND tenant = $2 AND NOT ended AND expires_at > $3 ORDER BY used_at DESC, ref`,
 			user, tenant, t.now); err != nil {
 			return fmt.Errorf("sessions of user %d: %w", user, err)
 		}

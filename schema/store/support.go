@@ -225,7 +225,7 @@ func (s *Store) SignOutFor(ctx context.Context, errand enrollment.Errand, tenant
 		if err != nil {
 			return nil, fmt.Errorf("user of account %d: %w", a.ID, err)
 		}
-		if err := t.endSessions(ctx, tenant, user); err != nil {
+		if _, err := t.endSessions(ctx, tenant, user); err != nil {
 			return nil, err
 		}
 		if _, err := t.ExecContext(ctx, `INSERT INTO user_activity (user_id, what, source, at) VALUES ($1, 'signed-out-everywhere', 'helpdesk', $2)`, user, t.now); err != nil {

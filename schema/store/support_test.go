@@ -132,7 +132,7 @@ func TestStaffSignACustomerOut(t *testing.T) {
 	s.bills(mongo, invoice("1", "QX4T-88ZK", daysAgo(1)), invoice("2", "AAAA-BBBB", daysAgo(1)))
 	a := s.form(mongo, "1", "QX4T-88ZK")
 	_, user := s.enrolls(a)
-	ok(t, s.SaveSession(t.Context(), "hash", mongo, user, []byte("x"), time.Now().Add(time.Hour)))
+	ok(t, s.SaveSession(t.Context(), "hash", mongo, user, 0, []byte("x"), time.Now().Add(time.Hour)))
 	if err := s.SignOutFor(t.Context(), errand, mongo, "2", a.Username.Display); err != enrollment.ErrUnknown {
 		t.Errorf("a user of another account: %v", err)
 	}
