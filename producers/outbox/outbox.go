@@ -5,15 +5,18 @@ package outbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/mongotel/billcenter/events"
 )
 
-// Store hands out the oldest announcements and deletes them once publish returns nil.
+// Store hands out the oldest announcements, besides those of some queues, and deletes them once publish returns nil.
 type Store interface {
-	Carry(ctx context.Context, limit int, publish func(context.Context, []events.Encoded) error) (int, error)
+	Carry(ctx context.Context, limit int, besides []string, publish func(context.Context, []events.Encoded) error) (int, error)
 }
 
 // Publisher returns nil once everything is stored by the broker.
@@ -31,6 +34,21 @@ type Relay struct {
 	Poll time.Duration
 
 	woken chan struct{}
+	waits map[string]wait // queues that the broker did not take from
+}
+
+// A wait keeps a queue from holding up the others: a stream that is full, or a right that is missing, is a matter of one stream
+// and one tenant.
+type wait struct {
+	pause time.Duration
+	until time.Time
+}
+
+// queue is what can be refused by itself: a stream's messages of a tenant.
+func queue(subject string) string {
+	stream, rest, _ := strings.Cut(subject, ".")
+	tenant, _, _ := strings.Cut(rest, ".")
+	return stream + "." + tenant
 }
 
 const (
@@ -45,7 +63,7 @@ const (
 
 // New makes a relay.
 func New(s Store, p Publisher, log *slog.Logger) *Relay {
-	return &Relay{Store: s, Publisher: p, Log: log, woken: make(chan struct{}, 1)}
+	return &Relay{Store: s, Publisher: p, Log: log, woken: make(chan struct{}, 1), waits: map[string]wait{}}
 }
 
 // Wake tells the relay that rows were committed in this process. It never blocks.
@@ -56,8 +74,8 @@ func (r *Relay) Wake() {
 	}
 }
 
-// Run carries until ctx ends, then finishes what it is carrying. An outage is waited for; rows pile up in the database
-// meanwhile and nothing is lost.
+// Run carries until ctx ends, then finishes what it is carrying. An outage is waited for, and so is a queue that the broker
+// refuses; rows pile up in the database meanwhile and nothing is lost.
 func (r *Relay) Run(ctx context.Context) error {
 	idle := r.Poll
 	if idle <= 0 {
@@ -69,10 +87,13 @@ func (r *Relay) Run(ctx context.Context) error {
 		pause, woken := idle, r.woken
 		switch {
 		case err != nil:
-			outage = min(max(2*outage, shortest), longest)
+			outage = longer(outage)
 			// Not woken meanwhile: a stream of commits must not turn an outage into a tight loop.
 			pause, woken = outage, nil
-			r.Log.WarnContext(ctx, "outbox not carried yet", "again in", pause, "error", err)
+			if errors.Is(err, errRefused) { // what was refused waits; the others go on at once
+				outage, pause = 0, 0
+			}
+			r.Log.WarnContext(ctx, "outbox not carried yet", "error", err)
 		case carried == batchSize: // there are more, most likely
 			outage, pause = 0, 0
 		default:
@@ -87,11 +108,48 @@ func (r *Relay) Run(ctx context.Context) error {
 	return nil
 }
 
+func longer(pause time.Duration) time.Duration { return min(max(2*pause, shortest), longest) }
+
+// errRefused says that the broker did not take everything, and that the queues it did not take from wait.
+var errRefused = errors.New("the broker did not take it")
+
 func (r *Relay) carry(ctx context.Context) (int, error) {
 	// A batch at hand is finished after ctx ends: it would only be published again otherwise.
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), carryTime)
 	defer cancel()
-	return r.Store.Carry(work, batchSize, func(ctx context.Context, batch []events.Encoded) error {
-		return r.Publisher.Publish(ctx, batch...)
-	})
+	var besides []string
+	for q, w := range r.waits {
+		if time.Now().Before(w.until) {
+			besides = append(besides, q)
+		}
+	}
+	return r.Store.Carry(work, batchSize, besides, r.publish)
+}
+
+// publish gives the broker a batch. Where it does not take all of it, each queue is tried by itself, and those that fail wait. What
+// the others had in the batch is published again with the next one, and known by its ids.
+func (r *Relay) publish(ctx context.Context, batch []events.Encoded) error {
+	parts := map[string][]events.Encoded{}
+	for _, e := range batch {
+		parts[queue(e.Subject)] = append(parts[queue(e.Subject)], e)
+	}
+	whole := r.Publisher.Publish(ctx, batch...)
+	var refusals []error
+	for q, part := range parts {
+		err := whole
+		if whole != nil && len(parts) > 1 {
+			err = r.Publisher.Publish(ctx, part...)
+		}
+		if err == nil {
+			delete(r.waits, q)
+			continue
+		}
+		pause := longer(r.waits[q].pause)
+		r.waits[q] = wait{pause, time.Now().Add(pause)}
+		refusals = append(refusals, err)
+	}
+	if len(refusals) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errRefused, errors.Join(refusals...))
 }

@@ -361,3 +361,24 @@ func TestStoppingFinishesTheBatchAtHand(t *testing.T) {
 	same(t, "left", []string{}, s.waiting())
 	same(t, "stored", ids, s.stored(bus.ConsumerFunnel))
 }
+
+// A stream that takes nothing more, for one tenant or for all, holds up its own messages only, however many they are.
+func TestAQueueThatIsRefusedHoldsUpNoOther(t *testing.T) {
+	s := open(t)
+	s.db.Aside.MustExec(`
+		INSERT INTO outbox (subject, msg_id, body)
+		SELECT 'mail.mongo.activation requested', gen_random_uuid(), '{}' FROM generate_series(1, 2500)`)
+	s.db.Aside.MustExec(`INSERT INTO outbox (subject, msg_id, body) SELECT 'mail.zeros.activation.requested', gen_random_uuid(), '{}' FROM generate_series(1, 3)`)
+	s.fills(5)
+	s.run(s.relay())
+	eventually(t, "the others", func() bool { return len(s.waiting()) == 2500 })
+	if n := len(s.stored(bus.ConsumerFunnel)); n != 5 {
+		t.Errorf("%d facts, want 5", n)
+	}
+	if n := len(s.stored(bus.ConsumerMailer)); n != 3 {
+		t.Errorf("%d mails, want 3", n)
+	}
+
+	s.db.Aside.MustExec(`UPDATE outbox SET subject = 'mail.mongo.activation.requested'`)
+	eventually(t, "what was refused", s.emptied)
+}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lib/pq"
+
 	"github.com/mongotel/billcenter/events"
 )
 
@@ -18,18 +20,21 @@ type outboxRow struct {
 
 // Carry hands the oldest committed announcements, at most limit, to publish and deletes them once it returns nil: whatever is
 // killed when, a row is published at least once, under the id that it was written with. Any number of relays may carry at
-// once; rows that another one holds are skipped. It reports how many rows it carried.
+// once; rows that another one holds are skipped, and so are those of the queues in besides (see Queue). It reports how many rows it
+// carried.
 //
 // This is the one transaction that something is published in: the row must not be gone before the broker has the message.
-func (s *Store) Carry(ctx context.Context, limit int, publish func(context.Context, []events.Encoded) error) (int, error) {
+func (s *Store) Carry(ctx context.Context, limit int, besides []string, publish func(context.Context, []events.Encoded) error) (int, error) {
 	carried := 0
 	err := s.transact(ctx, "carry the outbox", func(t *tx) error {
 		var rows []outboxRow
 		// MATERIALIZED: as a subquery it may run once for each row, and each time lock and delete the next ones past the limit.
 		if err := t.SelectContext(ctx, &rows, `
-			WITH oldest AS MATERIALIZED (SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
+			WITH oldest AS MATERIALIZED (
+				SELECT id FROM outbox WHERE split_part(subject, '.', 1) || '.' || split_part(subject, '.', 2) <> ALL ($2)
+				ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
 			DELETE FROM outbox AS o USING oldest WHERE o.id = oldest.id
-			RETURNING o.id, o.subject, o.msg_id, o.body`, limit); err != nil {
+			RETURNING o.id, o.subject, o.msg_id, o.body`, limit, pq.Array(append([]string{}, besides...))); err != nil {
 			return err
 		}
 		carried = len(rows)

@@ -40,7 +40,7 @@ func TestARowIsDeletedOnceItIsPublished(t *testing.T) {
 	all := s.waiting()
 	down := errors.New("the broker is away")
 	var tried, published []string
-	n, err := s.Carry(t.Context(), 10, func(_ context.Context, batch []events.Encoded) error {
+	n, err := s.Carry(t.Context(), 10, nil, func(_ context.Context, batch []events.Encoded) error {
 		tried = ids(batch)
 		return down
 	})
@@ -50,7 +50,7 @@ func TestARowIsDeletedOnceItIsPublished(t *testing.T) {
 	if diff := cmp.Diff(all, s.waiting()); diff != "" {
 		t.Errorf("after a failure (-before +now):\n%s", diff)
 	}
-	n, err = s.Carry(t.Context(), 10, func(_ context.Context, batch []events.Encoded) error {
+	n, err = s.Carry(t.Context(), 10, nil, func(_ context.Context, batch []events.Encoded) error {
 		published = ids(batch)
 		for _, e := range batch {
 			if _, err := events.Decode(e.Subject, e.Header, e.Body); err != nil {
@@ -65,7 +65,7 @@ func TestARowIsDeletedOnceItIsPublished(t *testing.T) {
 	if left := s.waiting(); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
-	n, err = s.Carry(t.Context(), 10, func(context.Context, []events.Encoded) error {
+	n, err = s.Carry(t.Context(), 10, nil, func(context.Context, []events.Encoded) error {
 		t.Error("published an empty batch")
 		return nil
 	})
@@ -83,7 +83,7 @@ func TestTheOldestAreCarriedFirstAndNoMoreThanAsked(t *testing.T) {
 	all := s.waiting()
 	for _, want := range [][]string{all[:2], all[2:4], all[4:]} {
 		var got []string
-		n, err := s.Carry(t.Context(), 2, func(_ context.Context, batch []events.Encoded) error { got = ids(batch); return nil })
+		n, err := s.Carry(t.Context(), 2, nil, func(_ context.Context, batch []events.Encoded) error { got = ids(batch); return nil })
 		ok(t, err)
 		if diff := cmp.Diff(want, got); diff != "" || n != len(want) {
 			t.Errorf("carried %d (-want +got):\n%s", n, diff)
@@ -96,9 +96,9 @@ func TestTwoRelaysCarryDifferentRows(t *testing.T) {
 	s.fills(6)
 	all := s.waiting()
 	var first, second, third []string
-	_, err := s.Carry(t.Context(), 3, func(ctx context.Context, batch []events.Encoded) error {
+	_, err := s.Carry(t.Context(), 3, nil, func(ctx context.Context, batch []events.Encoded) error {
 		first = ids(batch)
-		_, err := s.Carry(ctx, 10, func(_ context.Context, batch []events.Encoded) error { second = ids(batch); return nil })
+		_, err := s.Carry(ctx, 10, nil, func(_ context.Context, batch []events.Encoded) error { second = ids(batch); return nil })
 		return err
 	})
 	ok(t, err)
@@ -108,11 +108,11 @@ func TestTwoRelaysCarryDifferentRows(t *testing.T) {
 
 	// What a relay that fails had in its hands goes to the next one.
 	s.fills(2)
-	_, err = s.Carry(t.Context(), 1, func(context.Context, []events.Encoded) error { return errors.New("killed") })
+	_, err = s.Carry(t.Context(), 1, nil, func(context.Context, []events.Encoded) error { return errors.New("killed") })
 	if err == nil {
 		t.Error("no error")
 	}
-	_, err = s.Carry(t.Context(), 10, func(_ context.Context, batch []events.Encoded) error { third = ids(batch); return nil })
+	_, err = s.Carry(t.Context(), 10, nil, func(_ context.Context, batch []events.Encoded) error { third = ids(batch); return nil })
 	ok(t, err)
 	if len(third) != 2 {
 		t.Errorf("carried %v, want both", third)
