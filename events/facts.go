@@ -38,6 +38,7 @@ var reasons = []string{
 	"mail-superseded",      // the enrollment moved on before it was sent
 	// why an enrollment ended
 	"mail-not-confirmed", "undeliverable", "by-customer", "by-helpdesk",
+	"not-requested", // the owner of the mailbox did not sign up
 }
 
 // Reasons lists the closed list of reasons.

@@ -31,6 +31,8 @@ var reasonsSay = map[DropReason]string{
 	WrongCode:            fmt.Sprintf("Account number and code did not match, %d times or more.", wrongCodes),
 	Locked:               "After too many wrong tries the customer had to wait, or the codes were retired.",
 	UsernameClash:        "The username that was wanted was taken, and no other was chosen.",
+	NotRequested:         "The owner of the mailbox followed the mail’s other link: it was somebody else who signed up.",
+	Cancelled:            "Staff ended the enrollment, or billing closed the account.",
 	OpenedByAutomation:   "Only what looks like a mail scanner followed the activation link, no person.",
 	DeliveredNeverOpened: "The activation mail was accepted, and nobody followed its link.",
 	OpenedNoPassword:     "Somebody opened the activation page and chose no password.",

@@ -15,6 +15,8 @@ const (
 	WrongCode            DropReason = "wrong-code"                // three wrong codes or more
 	Locked               DropReason = "locked"                    // made to wait, or the codes were retired, after too many wrong tries
 	UsernameClash        DropReason = "username-clash"            // the username wanted was taken
+	NotRequested         DropReason = "not-requested"             // the owner of the mailbox says that it was somebody else who signed up
+	Cancelled            DropReason = "cancelled"                 // staff ended the enrollment, or the account was closed
 	OpenedByAutomation   DropReason = "opened-by-automation-only" // only what looks like a mail scanner followed the link
 	DeliveredNeverOpened DropReason = "delivered-never-opened"    // the mail was accepted and the link never followed
 	OpenedNoPassword     DropReason = "opened-no-password"        // somebody opened the page and chose no password
@@ -36,11 +38,12 @@ var (
 	refusedUsername     = journey.ReasonOf("username-taken")
 	refusedTooManyTries = journey.ReasonOf("too-many-tries")
 	refusedCodeRetired  = journey.ReasonOf("code-retired")
+	notRequested        = journey.ReasonOf("not-requested")
 )
 
 // DropReasons are all, in the order of the rules.
 var DropReasons = []DropReason{
-	Bounced, MailNeverAccepted, CodeExpired, CodeSuperseded, WrongCode, Locked, UsernameClash, OpenedByAutomation,
+	Bounced, MailNeverAccepted, CodeExpired, CodeSuperseded, WrongCode, Locked, UsernameClash, NotRequested, Cancelled, OpenedByAutomation,
 	DeliveredNeverOpened, OpenedNoPassword, AddressCorrectedLate, NeverCame, NoSignal,
 }
 
@@ -49,6 +52,7 @@ type signals struct {
 	refused, failed             [1 << 6]int16 // by journey.Reason
 	kinds                       [journey.Unlocked + 1]bool
 	correctedAfterMail, noticed bool
+	disowned                    bool
 }
 
 func (m *matcher) signals(a *attempt) signals {
@@ -64,6 +68,8 @@ func (m *matcher) signals(a *attempt) signals {
 			s.refused[f.Reason]++
 		case journey.ActivationMailFailed:
 			s.failed[f.Reason]++
+		case journey.Cancelled:
+			s.disowned = s.disowned || f.Reason == notRequested
 		case journey.ActivationMailed:
 			s.correctedAfterMail = false
 		case journey.EmailCorrected:
@@ -96,6 +102,10 @@ func (m *matcher) reason(a *attempt) DropReason {
 		return Locked
 	case refused(refusedUsername) > 0:
 		return UsernameClash
+	case s.disowned:
+		return NotRequested
+	case has(journey.Cancelled):
+		return Cancelled
 	case has(journey.OpenedByMachine) && !has(journey.Opened):
 		return OpenedByAutomation
 	case has(journey.ActivationMailed) && !has(journey.Activated) && !has(journey.Opened) && !s.correctedAfterMail:

@@ -114,13 +114,15 @@ func (p *portal) showActivate(w http.ResponseWriter, r *http.Request, i enrollme
 	})
 }
 
-// deadLinkTitle tells the four dead ends apart at a glance.
+// deadLinkTitle tells the dead ends apart at a glance.
 func (v *voice) deadLinkTitle(reason enrollment.Reason) string {
 	switch reason {
 	case enrollment.LinkExpired:
 		return v.say("This link has expired")
 	case enrollment.LinkSuperseded:
 		return v.say("There is a newer link")
+	case enrollment.LinkCancelled:
+		return v.say("This sign-up was cancelled")
 	case enrollment.LinkUsed:
 		return v.say("Your account is active already")
 	case enrollment.LinkDamaged:

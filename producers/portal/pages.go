@@ -25,7 +25,7 @@ var stylesheet []byte
 // pageNames are the files in pages/, layout aside.
 var pageNames = [...]string{
 	"home", "signup", "check-email", "activate", "dead-link", "login", "account", "help-code", "forgot-password", "message",
-	"forgot-username", "sent", "reset-password", "invoices", "invoice", "payment", "security", "add-account",
+	"forgot-username", "sent", "reset-password", "invoices", "invoice", "payment", "security", "add-account", "not-me",
 }
 
 // The steps of an enrollment as the line above its pages shows them, from 1. Pages outside it have step 0.

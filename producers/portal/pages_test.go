@@ -40,6 +40,7 @@ var reasons = []enrollment.Refusal{
 	{Reason: enrollment.LinkExpired},
 	{Reason: enrollment.LinkSuperseded},
 	{Reason: enrollment.LinkUsed},
+	{Reason: enrollment.LinkCancelled},
 	{Reason: enrollment.LinkDamaged},
 	{Reason: enrollment.LogInFailed},
 	{Reason: enrollment.PasswordWrong, Field: enrollment.FieldCurrent},
@@ -85,6 +86,15 @@ func everyPage(t *testing.T) map[string]handler {
 		"activate": func(w http.ResponseWriter, r *http.Request) error {
 			return p.showActivate(w, r, invitation, answer{Status: 200})
 		},
+		"not-me": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showNotMe(w, r, notMePage{Email: address, Company: "Bob's <Building>"})
+		},
+		"not-me of a company without a name": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showNotMe(w, r, notMePage{Email: address})
+		},
+		"not-me, cancelled": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showNotMe(w, r, notMePage{Cancelled: true})
+		},
 		"login": func(w http.ResponseWriter, r *http.Request) error {
 			return p.showLogIn(w, r, "", "", answer{Status: 200})
 		},
@@ -125,6 +135,7 @@ func everyPage(t *testing.T) map[string]handler {
 			return p.showLogIn(w, r, "x", "", explain(r.Context(), &no))
 		}
 		scenes["dead-link, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.deadLink(w, r, &no) }
+		scenes["not-me, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { return p.nothingToCancel(w, r, &no) }
 		scenes["message, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error { p.refused(w, r, &no); return nil }
 		scenes["check-email, "+string(no.Reason)] = func(w http.ResponseWriter, r *http.Request) error {
 			pending := enrollment.Pending{State: enrollment.Undeliverable, Email: "ada@bobsbuilding.example", CorrectionsLeft: 1}
@@ -188,6 +199,7 @@ func TestExplain(t *testing.T) {
 		{enrollment.LinkExpired, 410, []string{"was not used up"}, []string{"/help/code", "/signup"}},
 		{enrollment.LinkSuperseded, 410, []string{"new address"}, []string{"/signup"}},
 		{enrollment.LinkUsed, 410, nil, []string{"/login", "/forgot-password"}},
+		{enrollment.LinkCancelled, 410, []string{"was cancelled", "was not used up"}, []string{"/signup", "/help/code"}},
 		{enrollment.LinkDamaged, 404, []string{"not complete"}, []string{"/signup"}},
 		{enrollment.LogInFailed, 422, nil, []string{"/forgot-password", "/signup"}},
 	} {

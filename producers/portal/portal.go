@@ -87,6 +87,7 @@ func (p *portal) routes() *http.ServeMux {
 	page("/signup/check-email", methods{"GET": p.checkEmail})
 	page("/signup/resend", methods{"POST": p.resend})
 	page("/signup/email", methods{"POST": p.correctAddress})
+	page("/activate/{token}/not-me", methods{"GET": p.notMeForm, "POST": p.notMe})
 	page("/activate/{token...}", methods{"GET": p.activateForm, "POST": p.activate})
 	page("/login", methods{"GET": p.withSession(p.logInForm), "POST": p.withSession(p.logIn)})
 	page("/logout", methods{"POST": p.withSession(p.logOut)})

@@ -67,7 +67,7 @@ func explain(ctx context.Context, refusals ...*enrollment.Refusal) answer {
 		switch r.Reason {
 		case enrollment.TooManyTries, enrollment.TooSoon:
 			a.Status, a.RetryAfter, a.Heading = http.StatusTooManyRequests, r.RetryAfter, v.say("Please wait a moment")
-		case enrollment.LinkExpired, enrollment.LinkSuperseded, enrollment.LinkUsed:
+		case enrollment.LinkExpired, enrollment.LinkSuperseded, enrollment.LinkUsed, enrollment.LinkCancelled:
 			a.Status = http.StatusGone
 		case enrollment.LinkDamaged:
 			a.Status = http.StatusNotFound
@@ -131,6 +131,8 @@ func sentence(ctx context.Context, r *enrollment.Refusal) string {
 		return v.say("The two passwords differ. Type the same one twice.")
 	case enrollment.LinkExpired:
 		return v.say("The time to use this link is over. Your registration code was not used up.")
+	case enrollment.LinkCancelled:
+		return v.say("This sign-up was cancelled, so its link leads nowhere any more. The registration code was not used up.")
 	case enrollment.LinkSuperseded:
 		return v.say("The e-mail address was corrected after this link was sent. Use the link in the e-mail to the new address.")
 	case enrollment.LinkUsed:
@@ -224,7 +226,7 @@ func (v *voice) nextSteps(reason enrollment.Reason) []action {
 		return []action{v.logIn(), v.forgotPassword()}
 	case enrollment.LinkExpired, enrollment.LinkDamaged:
 		return []action{v.signUpAgain(), v.codeHelp(), v.step("/login", "Chose a password before? [Log in].")}
-	case enrollment.LinkSuperseded:
+	case enrollment.LinkSuperseded, enrollment.LinkCancelled:
 		return []action{v.signUpAgain(), v.codeHelp()}
 	case enrollment.TooManyMails, enrollment.TooManyCorrections, enrollment.AccountClosed:
 		return []action{v.codeHelp()}

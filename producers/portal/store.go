@@ -23,10 +23,13 @@ type Store interface {
 	// CorrectAddress makes links to the old address dead; refuses TooManyCorrections, LinkUsed, LinkExpired.
 	CorrectAddress(ctx context.Context, tenant string, id enrollment.ID, to enrollment.Address, w enrollment.Wish) error
 
-	// Open says what a link leads to and changes no state; refuses LinkExpired, LinkSuperseded, LinkUsed, LinkDamaged.
+	// Open says what a link leads to and changes no state; refuses LinkExpired, LinkSuperseded, LinkUsed, LinkCancelled,
+	// AccountClosed, LinkDamaged.
 	Open(ctx context.Context, tenant string, link enrollment.Signed, v enrollment.Visit) (enrollment.Invitation, error)
 	// Activate consumes the code; of any number at once one wins, the others are refused like Open.
 	Activate(ctx context.Context, tenant string, link enrollment.Signed, passwordHash string) (username string, err error)
+	// Disown cancels what the owner of the mailbox did not ask for; a cancelled one stays so, other refusals as for Open.
+	Disown(ctx context.Context, tenant string, link enrollment.Signed) error
 	// Renew takes a genuine but expired link for a new enrollment and a new mail, if code and username are still free.
 	Renew(ctx context.Context, tenant string, link enrollment.Signed, w enrollment.Wish) (enrollment.Admission, error)
 

@@ -45,6 +45,7 @@ const (
 	// Dead ends of a link, told apart (design section 5).
 
 	LinkExpired    Reason = "link-expired"    // offers a new mail
+	LinkCancelled  Reason = "link-cancelled"  // somebody ended the sign-up: it can only begin anew
 	LinkSuperseded Reason = "link-superseded" // the address was corrected since
 	LinkUsed       Reason = "link-used"       // already active: log in
 	LinkDamaged    Reason = "link-damaged"    // not one of ours, or cut off on its way

@@ -11,7 +11,7 @@ import (
 )
 
 // Open tells what an activation link leads to. It moves nothing; that the page was opened is recorded once per address for
-// people and once for machines. Refusals: LinkDamaged, LinkUsed, LinkSuperseded, LinkExpired.
+// people and once for machines. Refusals: LinkDamaged, LinkUsed, AccountClosed, LinkSuperseded, LinkCancelled, LinkExpired.
 func (s *Store) Open(ctx context.Context, tenant string, link enrollment.Signed, v enrollment.Visit) (enrollment.Invitation, error) {
 	var invitation enrollment.Invitation
 	err := s.answer(ctx, "open an activation link", func(t *tx) (*enrollment.Refusal, error) {
@@ -68,6 +68,8 @@ func (t *tx) follow(ctx context.Context, tenant string, link enrollment.Signed) 
 		return e, &enrollment.Refusal{Reason: enrollment.AccountClosed}, nil
 	case e.Generation != link.Generation: // before LinkExpired, which offers a new mail
 		return e, &enrollment.Refusal{Reason: enrollment.LinkSuperseded}, nil
+	case e.State == enrollment.Cancelled:
+		return e, &enrollment.Refusal{Reason: enrollment.LinkCancelled}, nil
 	case e.State.Final() || e.due(t.now):
 		return e, &enrollment.Refusal{Reason: enrollment.LinkExpired}, nil
 	}
@@ -139,10 +141,30 @@ func (s *Store) Activate(ctx context.Context, tenant string, link enrollment.Sig
 	return username, err
 }
 
+// notRequested is the reason of an enrollment that the owner of its mailbox ended.
+const notRequested = "not-requested"
+
+// Disown ends an enrollment at the wish of whoever got its mail and did not sign up: code and username are free at once. One
+// that was cancelled before stays so. Other refusals as for Open; a link to an address that was corrected since ends nothing.
+func (s *Store) Disown(ctx context.Context, tenant string, link enrollment.Signed) error {
+	return s.answer(ctx, "disown an enrollment", func(t *tx) (*enrollment.Refusal, error) {
+		e, no, err := t.follow(ctx, tenant, link)
+		if err != nil {
+			return nil, err
+		}
+		if no != nil && no.Reason == enrollment.LinkCancelled {
+			return nil, nil
+		}
+		if no != nil {
+			return no, nil
+		}
+		return nil, t.end(ctx, e, enrollment.Cancel, notRequested)
+	})
+}
+
 // Renew begins a new enrollment for the holder of a genuine link whose time ran out: the same account, code, address and
 // username, when the code is still good and the name still free. A link that was renewed before, or that still works, gives
-// the enrollment that is pending. Refusals: those of Open, LinkExpired only for a cancelled enrollment, those of a code, and
-// UsernameTaken.
+// the enrollment that is pending. Refusals: those of Open but LinkExpired, those of a code, and UsernameTaken.
 func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed, w enrollment.Wish) (enrollment.Admission, error) {
 	var admitted enrollment.Admission
 	err := s.answer(ctx, "renew an enrollment", func(t *tx) (*enrollment.Refusal, error) {
@@ -154,7 +176,7 @@ func (s *Store) Renew(ctx context.Context, tenant string, link enrollment.Signed
 			admitted = enrollment.Admission{Enrollment: e.ID, Continued: true}
 			return nil, nil
 		}
-		if no.Reason != enrollment.LinkExpired || e.State == enrollment.Cancelled {
+		if no.Reason != enrollment.LinkExpired {
 			return no, nil
 		}
 		if e.State.Live() {

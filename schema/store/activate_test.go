@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -291,5 +292,115 @@ func TestRenewIsRefused(t *testing.T) {
 				t.Errorf("the old enrollment is %s", s.state(id))
 			}
 		})
+	}
+}
+
+// Whoever got the mail and did not sign up ends it: everything is free at once, and no mail that is under way is sent.
+func TestWhoDidNotSignUpCancelsTheSignUp(t *testing.T) {
+	s := stage(t)
+	id, a := s.pending("100482-7")
+	link := s.link(mongo, id, 1, a.Email)
+	s.forgetOutbox()
+	for _, err := range atOnce(5, func(int) error { return s.Disown(context.Background(), mongo, link) }) {
+		ok(t, err)
+	}
+	if got := s.state(id); got != enrollment.Cancelled {
+		t.Fatalf("it is %s", got)
+	}
+	fact := only[events.Cancelled](t, s.announced())
+	if fact.Reason != "not-requested" || s.announced()[0].Source != events.Source(mongo, "portal") {
+		t.Errorf("cancelled for %s by %s", fact.Reason, s.announced()[0].Source)
+	}
+	refused(t, s.activate(mongo, link), enrollment.LinkCancelled)
+	_, err := s.renew(link)
+	refused(t, err, enrollment.LinkCancelled)
+	claim, err := s.ClaimMail(t.Context(), enrollment.Mail{
+		Tenant: mongo, Enrollment: id, Purpose: enrollment.ActivationMail, Generation: 1, Number: 1, MessageID: "m", GiveUpAt: time.Now().Add(time.Hour),
+	})
+	if err != nil || claim.Verdict != enrollment.Moot {
+		t.Errorf("its mail is to be sent: %+v, %v", claim, err)
+	}
+	timeline := ""
+	for _, h := range s.dossier("100482-7").Timeline {
+		timeline += h.What + ": " + h.Detail + "\n"
+	}
+	if !strings.Contains(timeline, "enrollment: cancel: registered → cancelled, not-requested") {
+		t.Errorf("the timeline does not say why:\n%s", timeline)
+	}
+	second := s.admits(s.form(mongo, "100482-7", "QX4T-88ZK", named(t, a.Username.Display)))
+	if second == id {
+		t.Error("the code is not free")
+	}
+	ok(t, s.Disown(t.Context(), mongo, link)) // the first mail's link says nothing about the second sign-up
+	if got := s.state(second); got != enrollment.Registered {
+		t.Errorf("the second sign-up is %s", got)
+	}
+}
+
+func TestWhatCannotBeDisowned(t *testing.T) {
+	s := stage(t)
+	for i, tt := range []struct {
+		name  string
+		bring func(account string, id enrollment.ID, a enrollment.Application) enrollment.Signed
+		want  enrollment.Reason
+	}{
+		{"what is activated", func(_ string, id enrollment.ID, a enrollment.Application) enrollment.Signed {
+			ok(t, s.activate(mongo, s.link(mongo, id, 1, a.Email)))
+			return s.link(mongo, id, 1, a.Email)
+		}, enrollment.LinkUsed},
+		{"what went on to another address", func(_ string, id enrollment.ID, a enrollment.Application) enrollment.Signed {
+			ok(t, s.correct(id, "right@company.example", "c"))
+			return s.link(mongo, id, 1, a.Email)
+		}, enrollment.LinkSuperseded},
+		{"by a link that was made up", func(_ string, id enrollment.ID, a enrollment.Application) enrollment.Signed {
+			return madeUp(t, mongo, id, 1, a.Email)
+		}, enrollment.LinkDamaged},
+		{"what is overdue", func(_ string, id enrollment.ID, a enrollment.Application) enrollment.Signed {
+			s.DB.MustExec(`UPDATE enrollments SET expires_at = now() - interval '1 second' WHERE id = $1`, id)
+			return s.link(mongo, id, 1, a.Email)
+		}, enrollment.LinkExpired},
+		{"what ends with its account", func(account string, id enrollment.ID, a enrollment.Application) enrollment.Signed {
+			s.bills(mongo, closing(account, daysAgo(0.1)))
+			return s.link(mongo, id, 1, a.Email)
+		}, enrollment.AccountClosed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.t = t
+			account := fmt.Sprint("A-", i)
+			s.bills(mongo, invoice(account, "QX4T-88ZK", daysAgo(1)))
+			a := s.form(mongo, account, "QX4T-88ZK")
+			id := s.admits(a)
+			link := tt.bring(account, id, a)
+			before := s.dump(`SELECT * FROM enrollments`) + s.dump(`SELECT * FROM usernames`) + s.dump(`SELECT * FROM outbox`)
+			refused(t, s.Disown(t.Context(), mongo, link), tt.want)
+			if diff := cmp.Diff(before, s.dump(`SELECT * FROM enrollments`)+s.dump(`SELECT * FROM usernames`)+s.dump(`SELECT * FROM outbox`)); diff != "" {
+				t.Errorf("something changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+// A decision falls once, whichever of the two comes first.
+func TestOfActivationAndDisowningOneWins(t *testing.T) {
+	s := stage(t)
+	id, a := s.pending("100482-7")
+	link := s.link(mongo, id, 1, a.Email)
+	got := reasons(t, atOnce(10, func(i int) error {
+		if i%2 == 0 {
+			return s.Disown(context.Background(), mongo, link)
+		}
+		return s.activate(mongo, link)
+	}))
+	switch s.state(id) {
+	case enrollment.Activated:
+		if got[""] != 1 || got[enrollment.LinkUsed] != 9 {
+			t.Errorf("activated, and answered %v", got)
+		}
+	case enrollment.Cancelled:
+		if got[""] != 5 || got[enrollment.LinkCancelled] != 5 {
+			t.Errorf("cancelled, and answered %v", got)
+		}
+	default:
+		t.Errorf("it is %s", s.state(id))
 	}
 }

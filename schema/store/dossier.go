@@ -64,7 +64,7 @@ func (t *tx) timeline(ctx context.Context, account int64) ([]enrollment.Happenin
 		FROM accounts WHERE id = $1 AND codes_retired_at IS NOT NULL`,
 		`SELECT requested_at AS at, 'new code asked of billing' AS what, cause AS detail, '' AS enrollment FROM code_reissues WHERE account = $1`,
 		`SELECT at, 'registration refused' AS what, reason AS detail, '' AS enrollment FROM refusals WHERE account = $1`,
-		`SELECT m.at, 'enrollment: ' || m.action AS what, coalesce(m.from_state || ' → ', '') || m.to_state AS detail, e.id::text AS enrollment
+		`SELECT m.at, 'enrollment: ' || m.action AS what, coalesce(m.from_state || ' → ', '') || m.to_state || CASE WHEN m.reason = '' THEN '' ELSE ', ' || m.reason END AS detail, e.id::text AS enrollment
 		FROM enrollment_moves AS m JOIN enrollments AS e ON e.id = m.enrollment WHERE e.account = $1`,
 		`SELECT m.last_try_at AS at, m.purpose || ' mail ' || m.state AS what,
 			'mail ' || m.number || ' of address ' || m.generation || CASE WHEN m.failure = '' THEN '' ELSE ', ' || m.failure END ||

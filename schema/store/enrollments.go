@@ -102,6 +102,10 @@ func (t *tx) enrollment(ctx context.Context, tenant string, id enrollment.ID, lo
 // move changes a locked enrollment's state by the rules' machine and saves the whole row. The UPDATE names the states that
 // the action is allowed in, so that a bug in locking cannot make an impossible move.
 func (t *tx) move(ctx context.Context, e *enrollmentRow, a enrollment.Action) error {
+	return t.moveBecause(ctx, e, a, "")
+}
+
+func (t *tx) moveBecause(ctx context.Context, e *enrollmentRow, a enrollment.Action, reason string) error {
 	from := e.State
 	next, err := from.After(a)
 	if err != nil {
@@ -112,8 +116,8 @@ func (t *tx) move(ctx context.Context, e *enrollmentRow, a enrollment.Action) er
 		return err
 	}
 	if _, err := t.ExecContext(ctx, `
-		INSERT INTO enrollment_moves (enrollment, sequence, action, from_state, to_state, at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		e.ID, e.Sequence, a, from, next, t.now); err != nil {
+		INSERT INTO enrollment_moves (enrollment, sequence, action, from_state, to_state, at, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		e.ID, e.Sequence, a, from, next, t.now, reason); err != nil {
 		return fmt.Errorf("record that enrollment %s moved: %w", e.ID, err)
 	}
 	return nil
@@ -149,7 +153,7 @@ func (t *tx) end(ctx context.Context, e *enrollmentRow, a enrollment.Action, rea
 		return err
 	}
 	fact := e.fact(ref, t.now, enrollment.Reason(reason))
-	if err := t.move(ctx, e, a); err != nil {
+	if err := t.moveBecause(ctx, e, a, reason); err != nil {
 		return err
 	}
 	if _, err := t.ExecContext(ctx, `DELETE FROM usernames WHERE enrollment = $1`, e.ID); err != nil {

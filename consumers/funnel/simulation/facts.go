@@ -172,8 +172,8 @@ func (t *teller) resent() {
 func (t *teller) expired(reason string) {
 	t.say(reason, func(f events.Fact) events.Message { return events.Expired{Fact: f} })
 }
-func (t *teller) cancelled() {
-	t.say("by-helpdesk", func(f events.Fact) events.Message { return events.Cancelled{Fact: f} })
+func (t *teller) cancelled(reason string) {
+	t.say(reason, func(f events.Fact) events.Message { return events.Cancelled{Fact: f} })
 }
 
 // mailedTo and onward are the stretches that many ways share.
@@ -251,7 +251,10 @@ func (t *teller) mailedWay(end time.Time) {
 		t.opened(false)
 	case ClosedByStaff:
 		t.mailedTo()
-		t.cancelled()
+		t.cancelled("by-helpdesk")
+	case Disowned:
+		t.mailedTo()
+		t.cancelled("not-requested")
 	case NeverSignedIn:
 		t.mailedTo()
 		t.opened(false)

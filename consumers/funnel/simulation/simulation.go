@@ -57,6 +57,7 @@ const (
 	AllAtOnce      Fate = "all at once"        // several steps of one instant
 	ReturnedOften  Fate = "returned often"
 	ClosedByStaff  Fate = "closed by staff"
+	Disowned       Fate = "disowned" // by the owner of the mailbox, who is somebody else
 	UnlockedInVain Fate = "unlocked in vain"
 	Unlocked       Fate = "unlocked"
 )
@@ -106,7 +107,8 @@ var longEndings = []ending{
 	{InvitedAgain, journey.InvoiceViewed, "", 3},
 	{AllAtOnce, journey.InvoiceViewed, "", 2},
 	{ReturnedOften, journey.InvoiceViewed, "", 2},
-	{ClosedByStaff, journey.ActivationMailed, funnel.DeliveredNeverOpened, 1},
+	{ClosedByStaff, journey.ActivationMailed, funnel.Cancelled, 1},
+	{Disowned, journey.ActivationMailed, funnel.NotRequested, 1},
 	{UnlockedInVain, journey.Invited, funnel.Locked, 1},
 	{Unlocked, journey.InvoiceViewed, "", 1},
 }
