@@ -143,6 +143,9 @@ func (p *portal) deadLink(w http.ResponseWriter, r *http.Request, err error) err
 	if refusal.Reason == enrollment.UsernameTaken { // at a renewal: there is no form to take another one here
 		a.Actions = append([]action{v.signUpAgain()}, a.Actions...)
 	}
+	if refusal.Reason == enrollment.AccountClosed { // what was entered is not the matter: the link leads nowhere any more
+		a.Status = http.StatusGone
+	}
 	a.writeHeader(w.Header())
 	return p.show(w, r, a.Status, view{
 		Name: "dead-link", Title: v.deadLinkTitle(refusal.Reason),

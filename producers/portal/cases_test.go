@@ -82,7 +82,7 @@ func TestALinkOfAClosedAccountSaysSo(t *testing.T) {
 	link := s.link(address)
 	s.billing(events.AccountClosed{AccountNumber: accountNumber, ClosedAt: time.Now().Add(-time.Minute).UTC()})
 	for _, p := range []page{c.get(link), c.activate(link, password)} {
-		if !strings.Contains(p.text(s), "This account was closed") || p.StatusCode < 400 {
+		if !strings.Contains(p.text(s), "This account was closed") || p.StatusCode != 410 {
 			t.Errorf("%d:\n%s", p.StatusCode, p.text(s))
 		}
 		checkStructure(t, p.body)

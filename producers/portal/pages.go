@@ -187,3 +187,15 @@ func (p *portal) brandIcon(w http.ResponseWriter, r *http.Request) error {
 		brand.Primary, brand.OnPrimary)
 	return err
 }
+
+func (p *portal) brandLogo(w http.ResponseWriter, r *http.Request) error {
+	logo := tenantIn(r.Context()).Brand.Logo
+	if logo == nil {
+		p.notFound(w, r)
+		return nil
+	}
+	w.Header().Set("Content-Type", logo.ContentType)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // its address changes with it
+	_, err := w.Write(logo.Content)
+	return err
+}

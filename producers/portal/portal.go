@@ -111,6 +111,7 @@ func (p *portal) routes() *http.ServeMux {
 	page("/assets/portal.css", methods{"GET": p.stylesheet})
 	page("/brand.css", methods{"GET": p.brandColors})
 	page("/brand.svg", methods{"GET": p.brandIcon})
+	page("/brand/logo", methods{"GET": p.brandLogo})
 	site.HandleFunc("/", p.notFound)
 	return site
 }

@@ -23,6 +23,7 @@ import (
 // checker turns a file's nodes into tenants and collects what is wrong with them.
 type checker struct {
 	file     string
+	folder   string // of the file; empty: none
 	mistakes []*mistake
 	ids      map[string]text // by id
 	hosts    map[string]text // by canonical host: the id of its tenant

@@ -14,7 +14,7 @@ const leastContrast = 4.5
 const white = "#ffffff"
 
 func (c *checker) brand(n tenantNode) Brand {
-	b := Brand{Primary: c.color(n, "brand.primary", n.Brand.Primary), OnPrimary: white}
+	b := Brand{Primary: c.color(n, "brand.primary", n.Brand.Primary), OnPrimary: white, Logo: c.logo(n)}
 	if n.Brand.OnPrimary.value != "" {
 		b.OnPrimary = c.color(n, "brand.onPrimary", n.Brand.OnPrimary)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,7 +20,7 @@ func Load(path string) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tenants: %w", err)
 	}
-	return Parse(path, content)
+	return parse(path, content, filepath.Dir(path), func(*tenantNode) {})
 }
 
 //go:embed mongotel.yaml
@@ -28,15 +29,16 @@ var mongotel []byte
 // Mongotel returns the directory of the built-in tenant alone, with links that begin with baseURL: one of its hosts with
 // the port that the portal listens on.
 func Mongotel(baseURL string) (*Directory, error) {
-	return parse("mongotel.yaml", mongotel, func(t *tenantNode) { t.BaseURL.value = baseURL })
+	return parse("mongotel.yaml", mongotel, "", func(t *tenantNode) { t.BaseURL.value = baseURL })
 }
 
-// Parse reads the content of a tenants file; name stands for it in errors. The error has one line for each mistake.
+// Parse reads the content of a tenants file that lies in no folder, so has no pictures; name stands for it in errors. The error has
+// one line for each mistake.
 func Parse(name string, content []byte) (*Directory, error) {
-	return parse(name, content, func(*tenantNode) {})
+	return parse(name, content, "", func(*tenantNode) {})
 }
 
-func parse(name string, content []byte, adjust func(*tenantNode)) (*Directory, error) {
+func parse(name string, content []byte, folder string, adjust func(*tenantNode)) (*Directory, error) {
 	file, err := parser.ParseBytes(content, 0)
 	if err != nil {
 		return nil, located(name, err)
@@ -55,7 +57,7 @@ func parse(name string, content []byte, adjust func(*tenantNode)) (*Directory, e
 	if len(root.Tenants) == 0 {
 		return nil, fmt.Errorf("%s:1: tenants: lists none; add at least one", name)
 	}
-	c := checker{file: name, hosts: make(map[string]text), ids: make(map[string]text)}
+	c := checker{file: name, folder: folder, hosts: make(map[string]text), ids: make(map[string]text)}
 	all := make([]*Tenant, 0, len(root.Tenants))
 	for _, node := range root.Tenants {
 		adjust(&node)
@@ -121,6 +123,7 @@ type mail struct {
 type brand struct {
 	Primary   text `yaml:"primary"`
 	OnPrimary text `yaml:"onPrimary"`
+	Logo      text `yaml:"logo"`
 }
 
 type policyNode struct {

@@ -64,6 +64,7 @@ type Mail struct {
 type Brand struct {
 	Primary   string
 	OnPrimary string // of text on Primary
+	Logo      *Logo  // nil: the name stands for it
 }
 
 // Directory is all tenants of an installation. It never changes.
