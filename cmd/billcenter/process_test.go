@@ -28,7 +28,17 @@ func TestMain(m *testing.M) {
 	if os.Getenv(actAsBillcenter) != "" {
 		main()
 	}
-	bustest.Main(m)
+	bustest.ServeIfChild()
+	if err := localtest.UseMemory(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(madeBefore.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // process is the program as a process of its own.
