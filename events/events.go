@@ -59,6 +59,7 @@ var catalog = []Definition{
 	define[ActivationRequested]("ActivationRequested", Mail, "activation.requested"),
 	define[PasswordResetRequested]("PasswordResetRequested", Mail, "password-reset.requested"),
 	define[EnrollmentNoticeRequested]("EnrollmentNoticeRequested", Mail, "enrollment-notice.requested"),
+	define[SecurityNoticeRequested]("SecurityNoticeRequested", Mail, "security-notice.requested"),
 	define[CodeReissueRequested]("CodeReissueRequested", Requests, "code-reissue.requested"),
 	define[Invited]("Invited", Enrollment, "invited"),
 	define[RegistrationRefused]("RegistrationRefused", Enrollment, "registration-refused"),

@@ -89,6 +89,50 @@ func (e EnrollmentNoticeRequested) Validate() error {
 	return c.err
 }
 
+// SecurityNoticeRequested asks for a mail that tells somebody what was done, or tried, to their account or log-in, so that a
+// stranger's doing is noticed. It is published in the transaction of the deed, once for each mail. It holds no code, no
+// token and no link, and neither must its mail.
+type SecurityNoticeRequested struct {
+	NoticeID      string    `json:"noticeId"` // UUID, one for each mail
+	Kind          string    `json:"kind"`
+	To            string    `json:"to"`
+	Username      string    `json:"username,omitempty"`
+	CompanyName   string    `json:"companyName,omitempty"`
+	AccountNumber string    `json:"accountNumber,omitempty"`
+	Locale        string    `json:"locale,omitempty"`
+	OccurredAt    time.Time `json:"occurredAt"`
+}
+
+// Kinds of a SecurityNoticeRequested, and who is told.
+const (
+	CodeTried        = "code-tried"        // a code of an enrolled account was tried again: the billing address of record, and each user
+	TriesLocked      = "locked"            // wrong codes were tried until their source had to wait: the billing address of record
+	EnrollmentClosed = "enrollment-closed" // billing closed the account before the enrollment was finished: who signed up
+	PasswordChanged  = "password-changed"  // the password of a log-in was changed or set anew: its user
+)
+
+// NoticeKinds are all of them. A kind that a worker does not know is not for it to guess.
+var NoticeKinds = [...]string{CodeTried, TriesLocked, EnrollmentClosed, PasswordChanged}
+
+func (SecurityNoticeRequested) EventType() Type { return typePrefix + "security-notice.requested.v1" }
+
+func (e SecurityNoticeRequested) Validate() error {
+	var c check
+	c.uuid("noticeId", e.NoticeID)
+	c.oneOf("kind", e.Kind, NoticeKinds[:]...)
+	c.address("to", e.To)
+	if e.Username != "" {
+		c.text("username", e.Username, 1, 64)
+	}
+	c.optional("companyName", e.CompanyName, 1, 200)
+	if e.AccountNumber != "" {
+		c.account(e.AccountNumber)
+	}
+	c.locale("locale", e.Locale)
+	c.time("occurredAt", e.OccurredAt)
+	return c.err
+}
+
 func (c *check) seconds(field string, v int64) {
 	if v < 60 || v > 30*24*3600 {
 		c.fail(FieldInvalid, field, "is not between 60 and 2592000 seconds (30 days)")

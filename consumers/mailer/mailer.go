@@ -91,7 +91,10 @@ func New(o Options) (*Mailer, error) {
 
 // Routes are the events that the mailer handles.
 func (m *Mailer) Routes() []consumers.Route {
-	return []consumers.Route{consumers.On(m.ActivationRequested), consumers.On(m.PasswordResetRequested), consumers.On(m.EnrollmentNoticeRequested)}
+	return []consumers.Route{
+		consumers.On(m.ActivationRequested), consumers.On(m.PasswordResetRequested), consumers.On(m.EnrollmentNoticeRequested),
+		consumers.On(m.SecurityNoticeRequested),
+	}
 }
 
 // ActivationRequested sends the registration e-mail and publishes ActivationMailed or ActivationMailFailed.
@@ -183,6 +186,37 @@ func (m *Mailer) EnrollmentNoticeRequested(ctx context.Context, e events.Event, 
 	l.Company = oneLine(r.CompanyName)
 	l.Account = oneLine(r.AccountNumber)
 	l.At = r.ActivatedAt.In(tenant.Zone)
+
+	_, err = m.deliver(ctx, mail, tenant, to, l)
+	return err
+}
+
+// SecurityNoticeRequested tells somebody what was done, or tried, to their account or log-in. No fact follows.
+func (m *Mailer) SecurityNoticeRequested(ctx context.Context, e events.Event, r events.SecurityNoticeRequested) error {
+	tenant, base, err := m.tenant(e.Tenant)
+	if err != nil {
+		return err
+	}
+	id, to, err := recipient("noticeId", r.NoticeID, r.To)
+	if err != nil {
+		return err
+	}
+	mail := enrollment.Mail{
+		Tenant:        e.Tenant,
+		Enrollment:    id,
+		Purpose:       enrollment.Purpose(r.Kind),
+		Generation:    1,
+		Number:        1,
+		AccountNumber: r.AccountNumber,
+		GiveUpAt:      r.OccurredAt.Add(noticeLife),
+	}
+	mail.MessageID = messageID(mail, base)
+	l := tenant.letter(r.Locale)
+	l.Username = oneLine(r.Username)
+	l.Company = oneLine(r.CompanyName)
+	l.Account = oneLine(r.AccountNumber)
+	l.AccountTail = tail(l.Account)
+	l.At = r.OccurredAt.In(tenant.Zone)
 
 	_, err = m.deliver(ctx, mail, tenant, to, l)
 	return err

@@ -27,7 +27,8 @@ const (
 	CodeReissueSpacing   = 24 * time.Hour // between two requests for a new code of an account
 	MaxCodeReissues      = 4              // of an account within CodeReissuesWindow
 	CodeReissuesWindow   = 30 * 24 * time.Hour
-	RecoveryLinkLifespan = time.Hour // of a link to reset a password
+	NoticeSpacing        = 24 * time.Hour // between two notices of one kind about what somebody tried at an account
+	RecoveryLinkLifespan = time.Hour      // of a link to reset a password
 )
 
 // Wait returns how long a source waits the level-th time it is stopped: 30 s, then twice as long each time up to 15

@@ -9,10 +9,16 @@ const (
 	ActivationMail Purpose = "activation"     // to the address typed, with the link
 	NoticeMail     Purpose = "notice"         // to the billing address of record: somebody enrolled
 	ResetMail      Purpose = "password-reset" // to a user's address, with the username and a link
+
+	// The kinds of security notices, as the event calls them; no link.
+	CodeTriedMail        Purpose = "code-tried"        // to the billing address of record and the users: a code of an enrolled account was tried
+	LockedMail           Purpose = "locked"            // to the billing address of record: wrong codes were tried
+	EnrollmentClosedMail Purpose = "enrollment-closed" // to who signed up: billing closed the account
+	PasswordChangedMail  Purpose = "password-changed"  // to a user
 )
 
 // Purposes lists every purpose; a CHECK repeats it.
-var Purposes = [...]Purpose{ActivationMail, NoticeMail, ResetMail}
+var Purposes = [...]Purpose{ActivationMail, NoticeMail, ResetMail, CodeTriedMail, LockedMail, EnrollmentClosedMail, PasswordChangedMail}
 
 // MaxUncertainSends is how often a mail is sent at most while the provider's answer stays unknown: the same link under the
 // same Message-ID, so that the reader's mail program can fold the copies.
@@ -22,7 +28,7 @@ const MaxUncertainSends = 3
 // that is delivered again means the same mail.
 type Mail struct {
 	Tenant        string
-	Enrollment    ID // of a ResetMail: the reset's
+	Enrollment    ID // of a ResetMail: the reset's; of a security notice: the notice's
 	Purpose       Purpose
 	Generation    uint32
 	Number        uint32

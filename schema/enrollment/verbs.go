@@ -77,6 +77,7 @@ type Pending struct {
 	CompanyName     string
 	MailedAt        time.Time // zero until a provider took a mail to the present address
 	ExpiresAt       time.Time
+	Closed          bool          // billing closed the account before a password was chosen
 	ResendAfter     time.Duration // 0: now
 	MailsLeft       int
 	CorrectionsLeft int

@@ -25,6 +25,10 @@ func publisher(m events.Message) string {
 		case byHelpdesk:
 			return "helpdesk"
 		}
+	case events.SecurityNoticeRequested:
+		if m.Kind == events.EnrollmentClosed {
+			return "deadlines"
+		}
 	case events.Unlocked:
 		return "helpdesk"
 	case events.CodeReissueRequested:

@@ -31,6 +31,9 @@ func (s *Store) CancelClosed(ctx context.Context, limit int) (int, error) {
 		}
 		n = len(due)
 		for i := range due {
+			if err := t.tellClosed(ctx, &due[i]); err != nil {
+				return err
+			}
 			if err := t.end(ctx, &due[i], enrollment.Cancel, string(enrollment.AccountClosed)); err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/schema/enrollment"
 	"github.com/mongotel/billcenter/schema/store/storetest"
 )
@@ -27,6 +28,7 @@ func TestTheConstraintsKnowTheSameWords(t *testing.T) {
 	}{
 		{"enrollments", "state", texts(enrollment.States[:])},
 		{"mails", "purpose", texts(enrollment.Purposes[:])},
+		{"security_notices", "kind", slices.Clone(events.NoticeKinds[:])},
 		{"audit", "action", texts(enrollment.Deeds[:])},
 	} {
 		definition := storetest.One[string](t, s.Database, `
@@ -298,7 +300,7 @@ func (m *model) Invariants(*rapid.T) {
 func TestEveryLifeKeepsTheRules(t *testing.T) {
 	s := stage(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		for _, table := range []string{"memberships", "users"} {
+		for _, table := range []string{"memberships", "security_notices", "users"} {
 			s.DB.MustExec(`DELETE FROM ` + table)
 		}
 		s.empty()

@@ -34,7 +34,10 @@ func (s *Store) Pending(ctx context.Context, tenant string, id enrollment.ID) (e
 		if e.MailedAt != nil {
 			p.MailedAt = *e.MailedAt
 		}
-		return nil
+		if p.State != enrollment.Activated {
+			p.Closed, err = t.closed(ctx, e.Account)
+		}
+		return err
 	})
 	return p, err
 }
@@ -266,7 +269,7 @@ func (s *Store) ExpireDue(ctx context.Context, limit int) (int, error) {
 	return n, err
 }
 
-// keepRefusals is how long the timeline remembers that somebody was refused: as long as the facts live.
+// keepRefusals is how long the timeline remembers that somebody was refused or told: as long as the facts live.
 const keepRefusals = 400 * 24 * time.Hour
 
 // How long a link to reset a password is told from a damaged one, and how far a user looks back.
@@ -275,7 +278,8 @@ const (
 	keepActivity = 90 * 24 * time.Hour
 )
 
-// Forget deletes what is kept only for a while and is over: sessions, counts of tries, refusals, resets, activity. It reports how many rows.
+// Forget deletes what is kept only for a while and is over: sessions, counts of tries, refusals, notices, resets,
+// activity. It reports how many rows.
 func (s *Store) Forget(ctx context.Context) (int, error) {
 	n := 0
 	err := s.transact(ctx, "forget what is over", func(t *tx) error {
@@ -288,6 +292,7 @@ func (s *Store) Forget(ctx context.Context) (int, error) {
 			{`DELETE FROM attempts WHERE scope <> 'code-account' AND touched_at <= $1`, t.now.Add(-rememberSource)},
 			{`DELETE FROM attempts WHERE scope = 'code-account' AND touched_at <= $1`, t.now.Add(-rememberAccount)},
 			{`DELETE FROM refusals WHERE at <= $1`, t.now.Add(-keepRefusals)},
+			{`DELETE FROM security_notices WHERE requested_at <= $1`, t.now.Add(-keepRefusals)},
 			{`DELETE FROM password_resets WHERE requested_at <= $1`, t.now.Add(-keepResets)},
 			{`DELETE FROM user_activity WHERE at <= $1`, t.now.Add(-keepActivity)},
 		} {

@@ -196,7 +196,7 @@ func contains(hashes [][]byte, h []byte) bool {
 // guessedWrong counts a wrong try. At the hundredth on one account its codes are retired, which costs a guesser everything
 // and the owner one e-mail: billing is asked for a new code. An account without codes has nothing to retire.
 func (r *registration) guessedWrong(ctx context.Context, hasCodes bool) (*enrollment.Refusal, error) {
-	waits := false
+	waits, here := false, false
 	for _, c := range r.counts {
 		retires := c.scope == "code-account"
 		reached, err := r.wrong(ctx, r.Tenant, c, !retires)
@@ -204,6 +204,7 @@ func (r *registration) guessedWrong(ctx context.Context, hasCodes bool) (*enroll
 			return nil, err
 		}
 		waits = waits || reached && !retires
+		here = here || reached && c.scope == "code-source-account"
 		if reached && retires && hasCodes {
 			if err := r.retireCodes(ctx); err != nil {
 				return nil, err
@@ -212,6 +213,11 @@ func (r *registration) guessedWrong(ctx context.Context, hasCodes bool) (*enroll
 	}
 	if waits {
 		if err := r.announce(r.Tenant, r.ref, events.Locked{Fact: events.Fact{AccountRef: r.ref, OccurredAt: r.now.UTC(), Reason: string(enrollment.TooManyTries)}}); err != nil {
+			return nil, err
+		}
+	}
+	if here { // a source that waits for tries at many accounts is no news about the last of them
+		if err := r.tellLocked(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -261,12 +267,12 @@ func (r *registration) enter(ctx context.Context, code matched) (*enrollment.Ref
 		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.AccountClosed, Field: enrollment.FieldAccountNumber})
 	}
 	if holder != nil && holder.State == enrollment.Activated {
-		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.CodeUsed, Field: enrollment.FieldCode})
+		return r.refuseUsed(ctx)
 	}
 	if full, err := r.full(ctx); err != nil {
 		return nil, err
 	} else if full {
-		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.CodeUsed, Field: enrollment.FieldCode})
+		return r.refuseUsed(ctx)
 	}
 	if holder != nil && r.member == 0 {
 		return r.continueWith(ctx, holder)
@@ -292,6 +298,14 @@ func (r *registration) enter(ctx context.Context, code matched) (*enrollment.Ref
 		return r.join(ctx, code)
 	}
 	return r.begin(ctx, code)
+}
+
+// refuseUsed refuses who holds a pair of an account that is enrolled, and tells its people that somebody does.
+func (r *registration) refuseUsed(ctx context.Context) (*enrollment.Refusal, error) {
+	if err := r.tellCodeTried(ctx); err != nil {
+		return nil, err
+	}
+	return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.CodeUsed, Field: enrollment.FieldCode})
 }
 
 // holder is the enrollment that holds or consumed the code; nil for none.

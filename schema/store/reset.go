@@ -154,8 +154,8 @@ func (s *Store) OpenReset(ctx context.Context, tenant string, link enrollment.Si
 	return r, err
 }
 
-// ResetPassword consumes a link with the hash of the chosen password, once, ends all sessions of the user and forgets the
-// wrong tries at the old password. It returns the username to log in with. Refusals as for OpenReset.
+// ResetPassword consumes a link with the hash of the chosen password, once, ends all sessions of the user, forgets the
+// wrong tries at the old password and tells the user by mail. It returns the username to log in with. Refusals as for OpenReset.
 func (s *Store) ResetPassword(ctx context.Context, tenant string, link enrollment.Signed, passwordHash string, source netip.Addr) (string, error) {
 	username := ""
 	err := s.answer(ctx, "reset a password", func(t *tx) (*enrollment.Refusal, error) {
@@ -174,6 +174,9 @@ func (s *Store) ResetPassword(ctx context.Context, tenant string, link enrollmen
 			return nil, err
 		}
 		if err := t.forgetLogIns(ctx, tenant, username); err != nil {
+			return nil, err
+		}
+		if err := t.tellPasswordChanged(ctx, tenant, r.User); err != nil {
 			return nil, err
 		}
 		return nil, t.note(ctx, r.User, "password-reset", source)

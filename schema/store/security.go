@@ -36,7 +36,8 @@ func (t *tx) note(ctx context.Context, user int64, what string, source netip.Add
 }
 
 // ChangePassword sets the hash of a new password after the present one was found right: AttemptLogIn counted that try, and
-// here it is taken back. All sessions end, the one that asks included; another one may begin with the epoch returned.
+// here it is taken back. All sessions end, the one that asks included; another one may begin with the epoch returned. The user is
+// told by mail.
 func (s *Store) ChangePassword(ctx context.Context, tenant string, user int64, passwordHash string, source netip.Addr) (epoch int64, err error) {
 	err = s.transact(ctx, "change a password", func(t *tx) error {
 		username, next, err := t.setPassword(ctx, tenant, user, passwordHash)
@@ -48,6 +49,9 @@ func (s *Store) ChangePassword(ctx context.Context, tenant string, user int64, p
 			return err
 		}
 		epoch = next
+		if err := t.tellPasswordChanged(ctx, tenant, user); err != nil {
+			return err
+		}
 		return t.note(ctx, user, "password-changed", source)
 	})
 	return epoch, err
