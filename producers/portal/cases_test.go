@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,10 +88,20 @@ func TestALinkOfAClosedAccountSaysSo(t *testing.T) {
 		}
 		checkStructure(t, p.body)
 	}
+	sayClosed := func() {
+		t.Helper()
+		p := c.get("/signup/check-email")
+		p.is(s, 200, "The account was closed", "reach support", "(718) 942-9990")
+		if strings.Contains(p.text(s), "Sign up again") || bytes.Contains(p.body, []byte(`action="/signup/`)) {
+			t.Errorf("what cannot help is offered:\n%s", p.text(s))
+		}
+		checkStructure(t, p.body)
+	}
+	sayClosed() // before anybody came by to cancel it
 	if _, err := s.db.CancelClosed(t.Context(), 10); err != nil {
 		t.Fatal(err)
 	}
-	c.get("/signup/check-email").is(s, 200, "This sign-up has ended")
+	sayClosed()
 }
 
 // What went wrong is announced and takes the focus; nothing runs out while somebody reads or types.

@@ -22,9 +22,12 @@ type checkEmailPage struct {
 	Answer     answer
 }
 
-// stageOf makes of eight states the six things that the page can say.
-func stageOf(s enrollment.State) string {
-	switch s {
+// stageOf makes of what became of a sign-up the seven things that the page can say.
+func stageOf(p enrollment.Pending) string {
+	if p.Closed {
+		return "closed"
+	}
+	switch p.State {
 	case enrollment.Mailed:
 		return "sent"
 	case enrollment.Undeliverable:
@@ -121,7 +124,7 @@ func (p *portal) showCheckEmail(w http.ResponseWriter, r *http.Request, f form, 
 		}
 	}
 	switch body.Stage {
-	case "unknown", "over":
+	case "unknown", "over", "closed":
 		v.Step = 0
 	case "activated":
 		v.Step = stepLogIn
@@ -138,7 +141,7 @@ func (p *portal) pendingPage(r *http.Request, pending enrollment.Pending, f form
 		Value: f.value(enrollment.FieldEmail),
 	}}
 	body := checkEmailPage{
-		Stage:      stageOf(pending.State),
+		Stage:      stageOf(pending),
 		Pending:    pending,
 		RequestID:  uuid.NewString(),
 		CanResend:  pending.MailsLeft > 0,

@@ -116,6 +116,7 @@ func everyPage(t *testing.T) map[string]handler {
 			"at first": {MailsLeft: 5, CorrectionsLeft: 3, ResendAfter: time.Minute},
 			"later":    {MailsLeft: 1, CorrectionsLeft: 1, MailedAt: time.Now(), ExpiresAt: time.Now()},
 			"at last":  {MailedAt: time.Now(), ExpiresAt: time.Now()},
+			"closed":   {MailsLeft: 1, CorrectionsLeft: 1, Closed: true},
 		} {
 			pending.State, pending.Email, pending.Username, pending.CompanyName = state, "ada@bobsbuilding.example", "Bob’sBuilding", "Bob's <Building>"
 			scenes["check-email, "+string(state)+" "+name] = func(w http.ResponseWriter, r *http.Request) error {
