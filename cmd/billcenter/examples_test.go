@@ -202,9 +202,11 @@ func (n nodeExamples) mails(t *testing.T) {
 	link := mail.link(t)
 	bob.fill(link, fields{"password": passphrase, "password_confirmation": passphrase}).is(http.StatusOK, "/login")
 	w.mails.expectSubject(t, "ap@foreign.example", "online access")
+	eve := w.visitor(t)
+	eve.fill("/signup", fields{"account_number": "77-1", "registration_code": "QWER-TYUP-0001", "email": "eve@example.com", "username": "evelyn"})
+	w.mails.expectSubject(t, "Bob+bills@example.com", "tried again")
 
 	// An address that no mail reaches is told on the page, and can be corrected.
-	eve := w.visitor(t)
 	eve.fill("/signup", fields{"account_number": "77-2", "registration_code": "QWER-TYUP-0002", "email": "eve@nowhere.invalid", "username": "evelyn"}).is(http.StatusOK, "/signup/check-email")
 	eve.eventually("/signup/check-email", "did not reach you")
 	eve.fill("/signup/email", fields{"email": "eve@example.com"}).is(http.StatusOK, "/signup/check-email")

@@ -183,12 +183,51 @@ Call (718) 942-9990, or 611 from one of our lines, or write to helpdesk@mongotel
 	}
 }
 
+// A security notice says what happened, and names no more than its reader may know. It has no link: a forged copy of one
+// that has none is told from it.
+func TestWhatASecurityNoticeSays(t *testing.T) {
+	s, l := sample(t)
+	link := "https://mongo.billcenter.net/activate/AbC-_09"
+	for purpose, tt := range map[enrollment.Purpose]struct{ says, hides []string }{
+		enrollment.CodeTriedMail:        {[]string{"account 100482-7 (Bob's Building)", "What to do now:"}, []string{"Bob’sBuilding"}},
+		enrollment.LockedMail:           {[]string{"account 100482-7 (Bob's Building)", "What to do now:"}, []string{"Bob’sBuilding"}},
+		enrollment.EnrollmentClosedMail: {[]string{"the account of Bob's Building", "account number ending in 82-7", "What to do now:"}, []string{"100482-7", "Bob’sBuilding"}},
+		enrollment.PasswordChangedMail:  {[]string{"the username Bob’sBuilding", "What to do now:"}, []string{"82-7"}},
+	} {
+		got := compose(t, purpose, s, l)
+		for _, want := range append(tt.says, "Friday, November 20, 2026 at 8:05 AM (EST)", "Call (718) 942-9990") {
+			if !strings.Contains(strings.ReplaceAll(got.text, "\n", " "), want) {
+				t.Errorf("%s does not say %q:\n%s", purpose, want, got.text)
+			}
+		}
+		for _, private := range append(tt.hides, link, "http", "href", "ada@") {
+			if strings.Contains(got.text+got.html, private) {
+				t.Errorf("%s tells %q", purpose, private)
+			}
+		}
+	}
+	l.Account, l.AccountTail, l.Company, l.Username = "", "", "", ""
+	for purpose, want := range map[enrollment.Purpose]string{
+		enrollment.CodeTriedMail: "online access to your account", enrollment.LockedMail: "codes for your account",
+		enrollment.EnrollmentClosedMail: "online access to an account with Mongotel.", enrollment.PasswordChangedMail: "The password of your log-in",
+	} {
+		if text := strings.ReplaceAll(compose(t, purpose, s, l).text, "\n", " "); !strings.Contains(text, want) || strings.Contains(text, "()") {
+			t.Errorf("%s, of which little is known:\n%s", purpose, text)
+		}
+	}
+}
+
 func TestTheHTMLSaysWhatTheTextSays(t *testing.T) {
 	s, l := sample(t)
 	for purpose, facts := range map[enrollment.Purpose][]string{
 		enrollment.ActivationMail: {"Bob’sBuilding", "Bob&#39;s Building", "82-7", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "3 days", "This was not you?", "(718) 942-9990", "611"},
 		enrollment.ResetMail:      {"Bob’sBuilding", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "You did not ask for this?", "(718) 942-9990", "611"},
 		enrollment.NoticeMail:     {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "(718) 942-9990", "611"},
+
+		enrollment.CodeTriedMail:        {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "nobody got in", "tell us", "(718) 942-9990", "611"},
+		enrollment.LockedMail:           {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "Nobody got in", "tell us", "(718) 942-9990", "611"},
+		enrollment.EnrollmentClosedMail: {"82-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "Billing closed this account", "call us", "(718) 942-9990", "611"},
+		enrollment.PasswordChangedMail:  {"Bob’sBuilding", "Friday, November 20, 2026 at 8:05 AM (EST)", "set a new password at once", "tell us", "(718) 942-9990", "611"},
 	} {
 		html := compose(t, purpose, s, l).html
 		for _, fact := range append(facts, `<html lang="en"`, `name="color-scheme" content="light dark"`, "prefers-color-scheme: dark") {

@@ -379,6 +379,7 @@ func TestWhatCannotBeMailedIsADeadLetter(t *testing.T) {
 	two.To = "ada%b.example@c.example"
 	reset := reset()
 	reset.To = "ada%b.example@c.example"
+	notice := events.SecurityNoticeRequested{NoticeID: reset.ResetID, Kind: events.TriesLocked, To: reset.To, OccurredAt: time.Now()}
 	for _, tt := range []struct {
 		name   string
 		ask    events.Message
@@ -386,6 +387,7 @@ func TestWhatCannotBeMailedIsADeadLetter(t *testing.T) {
 	}{
 		{"an address that could lead elsewhere", two, "field-invalid"},
 		{"the same for a password", reset, "field-invalid"},
+		{"the same for a notice", notice, "field-invalid"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -66,6 +66,36 @@ export function resetLetter(tenant, id, { to, username }, link, until) {
   ]);
 }
 
+// securityNoticeLetter tells somebody what was done, or tried, to their account or log-in; nothing for a kind that it does not
+// know. It has no link: a forged copy of one that has none is told from it.
+export function securityNoticeLetter(tenant, id, { kind, to, username, companyName, accountNumber, occurredAt }) {
+  const format = new Intl.DateTimeFormat("en-US", { dateStyle: "full", timeStyle: "short", timeZone: tenant.timeZone });
+  const when = format.format(new Date(occurredAt));
+  const company = companyName ? ` (${oneLine(companyName)})` : "";
+  const account = accountNumber ? `account ${oneLine(accountNumber)}${company}` : "your account";
+  const end = accountNumber ? tail(accountNumber) : "";
+  const words = {
+    "code-tried": ["A registration code of your account was tried again", [
+      `Somebody tried to sign up for ${account} on ${when}, with one of its registration codes.`,
+      "Online access was set up before, so nobody got in. If nobody at your company did this, tell us.",
+    ]],
+    "locked": ["Wrong registration codes were tried for your account", [
+      `Somebody tried several wrong registration codes for ${account}, the last one on ${when}.`,
+      "Nobody got in, and nothing of yours is locked. If you get this message again, tell us.",
+    ]],
+    // Nobody may have confirmed the address: no more than the end of the account number.
+    "enrollment-closed": ["Your sign-up has ended: the account was closed", [
+      `Billing closed the account${end && ` ending in ${end}`} that you signed up for. Your sign-up ended on ${when}.`,
+      "If the account should not be closed, call us.",
+    ]],
+    "password-changed": ["The password of your log-in was changed", [
+      `The password of ${username ? oneLine(username) : "your log-in"} was changed on ${when}.`,
+      "If it was not you, set a new password at once on the log-in page, and tell us.",
+    ]],
+  }[kind];
+  return words && letter(tenant, to, id, `${tenant.name}: ${words[0]}`, [...words[1], "", tenant.support]);
+}
+
 // oneLine keeps somebody else's text from starting a line of its own.
 function oneLine(text) {
   return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " ").trim();

@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import { brokerOptions, connect, publish } from "./broker.mjs";
 import { decode, encode, Unreadable } from "./cloudevents.mjs";
 import { openLedger } from "./ledger.mjs";
-import { activationLetter, noticeLetter, resetLetter } from "./letters.mjs";
+import { activationLetter, noticeLetter, resetLetter, securityNoticeLetter } from "./letters.mjs";
 import { mint, readKey, selfTest } from "./link.mjs";
 import { NotSent, relayAt, send } from "./smtp.mjs";
 
@@ -112,10 +112,28 @@ async function reset(event, delivery) {
   await deliver(mail, resetLetter(tenant, mail.id, request, link, until), delivery); // no fact follows
 }
 
+async function securityNotice(event, delivery) {
+  const request = event.data;
+  check(request, "noticeId", ["to", "kind"]);
+  const tenant = tenantOf(event);
+  const id = `${request.noticeId}.${request.kind}.1.1@${new URL(tenant.baseURL).hostname}`;
+  const content = securityNoticeLetter(tenant, id, request);
+  // Words of another kind would be wrong: it waits for the worker that knows it.
+  if (!content) throw new Later(`no letter for ${request.kind}`, 10 * minute);
+  const mail = {
+    id,
+    series: `${request.noticeId} ${request.kind}`,
+    place: [1, 1],
+    giveUpAt: instant(request.occurredAt) + noticeLife,
+  };
+  await deliver(mail, content, delivery); // no fact follows
+}
+
 const handlers = new Map([
   ["net.billcenter.activation.requested.v1", activation],
   ["net.billcenter.enrollment-notice.requested.v1", notice],
   ["net.billcenter.password-reset.requested.v1", reset],
+  ["net.billcenter.security-notice.requested.v1", securityNotice],
 ]);
 
 // check looks at what would go wrong unseen. The address must be one that SMTP cannot read as something else.
