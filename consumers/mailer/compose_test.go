@@ -206,7 +206,13 @@ func TestWhatASecurityNoticeSays(t *testing.T) {
 			}
 		}
 	}
-	l.Account, l.AccountTail, l.Company, l.Username = "", "", "", ""
+	l.Company = ""
+	for _, purpose := range []enrollment.Purpose{enrollment.CodeTriedMail, enrollment.LockedMail} {
+		if text := compose(t, purpose, s, l).text; strings.Contains(text, "()") || !strings.Contains(text, "account 100482-7\n") {
+			t.Errorf("%s without a company:\n%s", purpose, text)
+		}
+	}
+	l.Account, l.AccountTail, l.Username = "", "", ""
 	for purpose, want := range map[enrollment.Purpose]string{
 		enrollment.CodeTriedMail: "online access to your account", enrollment.LockedMail: "codes for your account",
 		enrollment.EnrollmentClosedMail: "online access to an account with Mongotel.", enrollment.PasswordChangedMail: "The password of your log-in",
