@@ -7,6 +7,7 @@ import (
 	"github.com/mongotel/billcenter/events/bus"
 	"github.com/mongotel/billcenter/schema"
 	"github.com/mongotel/billcenter/schema/keyring"
+	"github.com/mongotel/billcenter/schema/store"
 )
 
 type migrateCommand struct {
@@ -23,6 +24,7 @@ type migrateApplyCommand struct {
 // migrationReport is what `migrate --json` and `migrate status --json` print.
 type migrationReport struct {
 	Migrations []schema.Migration `json:"migrations"`
+	Usernames  int                `json:"usernamesCompared,omitempty"`
 	Broker     []bus.Change       `json:"broker,omitempty"`
 	Streams    []bus.StreamStatus `json:"streams,omitempty"`
 	Problems   []string           `json:"problems,omitempty"`
@@ -46,6 +48,9 @@ func (c *migrateApplyCommand) Run(in *invocation) error {
 	if report.Migrations, err = schema.Migrate(in, db.DB); err != nil {
 		return err
 	}
+	if report.Usernames, err = compareUsernames(in, store.New(db, nil, nil)); err != nil {
+		return err
+	}
 	broker, err := c.broker(in, "migrate", false, nil, nil)
 	if err != nil {
 		return err
@@ -63,10 +68,25 @@ func (c *migrateApplyCommand) Run(in *invocation) error {
 	for _, m := range report.Migrations {
 		fmt.Fprintf(in.stdout, "database: applied %s\n", m.Name)
 	}
+	if report.Usernames > 0 {
+		fmt.Fprintf(in.stdout, "database: compared %d usernames with their look-alikes\n", report.Usernames)
+	}
 	for _, change := range report.Broker {
 		fmt.Fprintln(in.stdout, change)
 	}
 	return nil
+}
+
+// compareUsernames works out what usernames look like where the database does not know it yet, or knows it by another
+// version's tables. It may be cut off: the next one goes on.
+func compareUsernames(ctx context.Context, s *store.Store) (int, error) {
+	for all := 0; ; {
+		n, err := s.CompareUsernames(ctx, 1000)
+		if err != nil || n == 0 {
+			return all, err
+		}
+		all += n
+	}
 }
 
 type migrateStatusCommand struct {

@@ -155,6 +155,9 @@ func (c *upCommand) start(ctx context.Context, m *machine) (running, net.Listene
 		return r, nil, err
 	}
 	m.store = store.New(m.db, m.ring, m.tenants.Policy)
+	if _, err := compareUsernames(ctx, m.store); err != nil {
+		return r, nil, err
+	}
 	s := services{NatsURL: r.NATS, Tenants: c.Tenants, PortalURL: r.Portal}
 	if m.bus, err = s.broker(ctx, "up", false, m.ring.DeadLetters(), m.log); err != nil {
 		return r, nil, err

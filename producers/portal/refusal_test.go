@@ -193,3 +193,18 @@ func TestTooManyTries(t *testing.T) {
 		})
 	}
 }
+
+func TestALookAlikeUsernameIsTaken(t *testing.T) {
+	s := newScene(t)
+	s.enrolled()
+	s.billingSends("SECOND-CODE-2", time.Minute)
+	c := s.customer()
+	p := c.signUp("registration_code", "SECOND-CODE-2", "username", "B0b'sBui1ding")
+	p.is(s, 422, "That username is taken. These are free:")
+	checkStructure(t, p.body)
+	if p.value(s, "registration_code") != "SECOND-CODE-2" || p.value(s, "username") != "B0b'sBui1ding" {
+		t.Error("what was typed is not kept")
+	}
+	c.signUp("registration_code", "SECOND-CODE-2", "username", "Building-of-Bob").leadsTo(s, "/signup/check-email")
+	s.customer().logIn("B0b'sBui1ding", password).is(s, 422, "do not belong together") // the log-in asks for the very name
+}

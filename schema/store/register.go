@@ -364,8 +364,9 @@ func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enr
 		r.admitted = enrollment.Admission{}
 		return r.refuse(ctx, no)
 	}
-	if r.Username.Key != e.UsernameKey {
-		e.UsernameKey = r.Username.Key
+	renamed := r.Username.Key != e.UsernameKey || enrollment.Skeleton(r.Username.Display) != enrollment.Skeleton(e.Username)
+	e.Username, e.UsernameKey = r.Username.Display, r.Username.Key
+	if renamed {
 		if free, err := r.changeUsername(ctx, e); err != nil {
 			return nil, err
 		} else if !free {
@@ -373,7 +374,6 @@ func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enr
 			return r.usernameTaken(ctx)
 		}
 	}
-	e.Username = r.Username.Display
 	e.grant(enrollment.Wish{RequestID: r.RequestID, Locale: r.Locale})
 	face, err := r.face(ctx, e.Account)
 	if err != nil {
