@@ -1,5 +1,6 @@
 // Package deadlines says what time says: enrollments whose window has passed expire and release their code and username,
-// those of accounts that billing closed are cancelled, and what is kept only for a while is forgotten. The database's clock decides; this package only asks it to, now and then.
+// those of accounts that billing closed are cancelled, staff's views of a customer's pages end, and what is kept only for a
+// while is forgotten. The database's clock decides; this package only asks it to, now and then.
 package deadlines
 
 import (
@@ -12,6 +13,7 @@ import (
 type Store interface {
 	ExpireDue(ctx context.Context, limit int) (int, error)
 	CancelClosed(ctx context.Context, limit int) (int, error)
+	EndViews(ctx context.Context, limit int) (int, error)
 	Forget(ctx context.Context) (int, error)
 }
 
@@ -40,8 +42,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var forgotten time.Time
 	for {
-		k.end(ctx, "expired", k.Store.ExpireDue)
-		k.end(ctx, "cancelled", k.Store.CancelClosed)
+		k.end(ctx, "enrollments", "expired", k.Store.ExpireDue)
+		k.end(ctx, "enrollments", "cancelled", k.Store.CancelClosed)
+		k.end(ctx, "views", "ended", k.Store.EndViews)
 		if time.Since(forgotten) >= forgetEvery && k.forget(ctx) {
 			forgotten = time.Now()
 		}
@@ -53,18 +56,18 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// end has the store end enrollments, batch by batch, until none is left to.
-func (k *Keeper) end(ctx context.Context, how string, verb func(context.Context, int) (int, error)) {
+// end has the store end what is due, batch by batch, until nothing is left to.
+func (k *Keeper) end(ctx context.Context, what, how string, verb func(context.Context, int) (int, error)) {
 	for ctx.Err() == nil {
 		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), workTime)
 		n, err := verb(work, batchSize)
 		cancel()
 		if err != nil {
-			k.Log.WarnContext(ctx, "enrollments not "+how+" yet", "error", err)
+			k.Log.WarnContext(ctx, what+" not "+how+" yet", "error", err)
 			return
 		}
 		if n > 0 {
-			k.Log.InfoContext(ctx, "enrollments "+how, "count", n)
+			k.Log.InfoContext(ctx, what+" "+how, "count", n)
 		}
 		if n < batchSize {
 			return

@@ -7,6 +7,7 @@ type Staff struct {
 	Subject string // the provider's name for the person; no other one ever has it
 	Name    string // what people call them
 	Roles   []string
+	Session string // what their sitting is called, so that what holds for it ends with it; opens nothing. Empty: they never signed in
 }
 
 // Errand is who of the staff acts on somebody's behalf, and why. Both stand in the audit trail.
@@ -34,10 +35,15 @@ const (
 	SignedOutEverywhere Deed = "sign-out-everywhere"
 	ReplayedLetter      Deed = "replay-dead-letter"
 	DroppedLetter       Deed = "drop-dead-letter"
+	VerifiedCaller      Deed = "verify-caller"
+	ViewedAs            Deed = "view-as"
+	ViewedPage          Deed = "view-page"
+	EndedView           Deed = "view-end"
 )
 
 // Deeds lists every deed.
-var Deeds = [...]Deed{CameIn, SentAgain, CorrectedAddress, Unlocked, RetiredCode, CancelledEnrollment, SignedOutEverywhere, ReplayedLetter, DroppedLetter}
+var Deeds = [...]Deed{CameIn, SentAgain, CorrectedAddress, Unlocked, RetiredCode, CancelledEnrollment, SignedOutEverywhere, ReplayedLetter, DroppedLetter,
+	VerifiedCaller, ViewedAs, ViewedPage, EndedView}
 
 // AuditEntry is one line of the audit trail.
 type AuditEntry struct {

@@ -41,9 +41,9 @@ func (t *tx) audit(ctx context.Context, d deed) error {
 func reasoned(e enrollment.Errand) *enrollment.Refusal {
 	switch n := utf8.RuneCountInString(e.Reason); {
 	case n < enrollment.MinReason:
-		return &enrollment.Refusal{Reason: enrollment.TooShort, Field: "reason", Limit: enrollment.MinReason}
+		return &enrollment.Refusal{Reason: enrollment.TooShort, Field: enrollment.FieldReason, Limit: enrollment.MinReason}
 	case n > enrollment.MaxReason:
-		return &enrollment.Refusal{Reason: enrollment.TooLong, Field: "reason", Limit: enrollment.MaxReason}
+		return &enrollment.Refusal{Reason: enrollment.TooLong, Field: enrollment.FieldReason, Limit: enrollment.MaxReason}
 	}
 	return nil
 }

@@ -278,8 +278,8 @@ const (
 	keepActivity = 90 * 24 * time.Hour
 )
 
-// Forget deletes what is kept only for a while and is over: sessions, counts of tries, refusals, notices, resets,
-// activity. It reports how many rows.
+// Forget deletes what is kept only for a while and is over: sessions, counts of tries, refusals, notices, resets, activity
+// and views. It reports how many rows.
 func (s *Store) Forget(ctx context.Context) (int, error) {
 	n := 0
 	err := s.transact(ctx, "forget what is over", func(t *tx) error {
@@ -295,6 +295,7 @@ func (s *Store) Forget(ctx context.Context) (int, error) {
 			{`DELETE FROM security_notices WHERE requested_at <= $1`, t.now.Add(-keepRefusals)},
 			{`DELETE FROM password_resets WHERE requested_at <= $1`, t.now.Add(-keepResets)},
 			{`DELETE FROM user_activity WHERE at <= $1`, t.now.Add(-keepActivity)},
+			{`DELETE FROM views WHERE ended_at <= $1`, t.now.Add(-keepActivity)},
 		} {
 			result, err := t.ExecContext(ctx, q.statement, q.before)
 			if err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -44,15 +45,18 @@ func (s *Store) StaffSession(ctx context.Context, token string) (enrollment.Staf
 		if noRows(err) {
 			return enrollment.ErrUnknown
 		}
-		who = enrollment.Staff{Subject: row.Subject, Name: row.Name, Roles: row.Roles}
+		who = enrollment.Staff{Subject: row.Subject, Name: row.Name, Roles: row.Roles, Session: hex.EncodeToString(staffToken(token))}
 		return err
 	})
 	return who, err
 }
 
-// EndStaffSession ends a session for good; one that is over already is as good.
+// EndStaffSession ends a session for good, and what its owner looks at with it; one that is over already is as good.
 func (s *Store) EndStaffSession(ctx context.Context, token string) error {
 	return s.transact(ctx, "let staff out", func(t *tx) error {
+		if _, err := t.endView(ctx, hex.EncodeToString(staffToken(token)), "signed out"); err != nil {
+			return err
+		}
 		_, err := t.ExecContext(ctx, `DELETE FROM staff_sessions WHERE token_hash = $1`, staffToken(token))
 		return err
 	})

@@ -216,14 +216,9 @@ func (s *Store) SignOutFor(ctx context.Context, errand enrollment.Errand, tenant
 		if err != nil {
 			return nil, err
 		}
-		var user int64
-		err = t.GetContext(ctx, &user, `
-			SELECT u.id FROM users AS u JOIN memberships AS m ON m.user_id = u.id WHERE m.account = $1 AND u.tenant = $2 AND u.username = $3`, a.ID, tenant, username)
-		if noRows(err) {
-			return nil, enrollment.ErrUnknown
-		}
+		user, err := t.userOf(ctx, a, username)
 		if err != nil {
-			return nil, fmt.Errorf("user of account %d: %w", a.ID, err)
+			return nil, err
 		}
 		if _, err := t.endSessions(ctx, tenant, user); err != nil {
 			return nil, err
@@ -233,6 +228,19 @@ func (s *Store) SignOutFor(ctx context.Context, errand enrollment.Errand, tenant
 		}
 		return nil, t.auditAccount(ctx, errand, enrollment.SignedOutEverywhere, a, "user "+username)
 	})
+}
+
+// userOf finds a user of an account by the username as the account's page shows it; ErrUnknown.
+func (t *tx) userOf(ctx context.Context, a accountRow, username string) (user int64, err error) {
+	err = t.GetContext(ctx, &user, `
+		SELECT u.id FROM users AS u JOIN memberships AS m ON m.user_id = u.id WHERE m.account = $1 AND u.tenant = $2 AND u.username = $3`, a.ID, a.Tenant, username)
+	if noRows(err) {
+		return 0, enrollment.ErrUnknown
+	}
+	if err != nil {
+		return 0, fmt.Errorf("user of account %d: %w", a.ID, err)
+	}
+	return user, nil
 }
 
 func (t *tx) auditAccount(ctx context.Context, errand enrollment.Errand, what enrollment.Deed, a accountRow, detail string) error {

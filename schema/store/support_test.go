@@ -242,6 +242,10 @@ func TestStaffSessions(t *testing.T) {
 	ok(t, s.OpenStaffSession(ctx, "token", who, 30*time.Minute, 12*time.Hour))
 	got, err := s.StaffSession(ctx, "token")
 	ok(t, err)
+	if got.Session == "" || strings.Contains(got.Session, "token") {
+		t.Errorf("the session is called %q", got.Session)
+	}
+	who.Session = got.Session
 	if diff := cmp.Diff(who, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
