@@ -212,7 +212,7 @@ func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 	s.db.Pass(t, 401*24*time.Hour)
 	s.db.Down(t)
 	s.run()
-	for _, told := range []string{"enrollments not expired yet", "what is over is not forgotten yet"} {
+	for _, told := range []string{"enrollments not expired yet", "views not ended yet", "what is over is not forgotten yet"} {
 		eventually(t, "the log says: "+told, func() bool { return strings.Contains(s.log.String(), told) })
 	}
 	s.db.Up(t)
