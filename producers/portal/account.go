@@ -59,13 +59,15 @@ func (p *portal) forCustomers(h customerPage) handler {
 	})
 }
 
-// invoicesSeen returns the customer's invoices for a page that shows some, and records once a session that they were seen.
+// invoicesSeen returns the customer's invoices for a page that shows some, and records once a session that they were seen:
+// by the customer, not by staff.
 func (p *portal) invoicesSeen(r *http.Request) ([]enrollment.Invoice, error) {
-	ctx, tenant, user, s := r.Context(), tenantIn(r.Context()).ID, p.user(r), p.sessions(r)
+	ctx, tenant, user := r.Context(), tenantIn(r.Context()).ID, p.user(r)
 	invoices, err := p.store.Invoices(ctx, tenant, user)
-	if err != nil {
-		return nil, err
+	if err != nil || viewIn(ctx) != nil {
+		return invoices, err
 	}
+	s := p.sessions(r)
 	if len(invoices) > 0 && s.GetInt64(ctx, sessionInvoicesSeen) == 0 && r.Method == http.MethodGet {
 		if err := p.store.ViewInvoices(ctx, tenant, user); err != nil {
 			return nil, err

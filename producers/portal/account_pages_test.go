@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func accountPages(p *portal, typed form) map[string]handler {
 		{Data: []byte(`{"values":{"name":"a","browser":"Firefox, <evil>","since":1795000000,"source":"192.0.2.1/32"}}`)},
 		{Data: []byte(`{"values":{}}`)}, {Data: []byte(`garbage`)},
 	}}
-	for _, what := range []string{"signed-in", "password-changed", "password-reset", "account-added", "signed-out-everywhere", "session-ended"} {
+	for _, what := range []string{"signed-in", "password-changed", "password-reset", "account-added", "signed-out-everywhere", "session-ended", "viewed-by-support"} {
 		security.Activity = append(security.Activity, enrollment.Activity{What: what, Source: "192.0.2.1/32", At: time.Now()})
 	}
 	many := make([]enrollment.Invoice, 50)
@@ -69,6 +70,15 @@ func accountPages(p *portal, typed form) map[string]handler {
 			return p.showReset(w, r, enrollment.Recovery{Username: "Bob’sBuilding", ExpiresAt: time.Now()}, answer{Status: 200})
 		},
 	}
+	viewed := func(h handler) handler {
+		return func(w http.ResponseWriter, r *http.Request) error {
+			return h(w, r.WithContext(context.WithValue(r.Context(), viewKey{}, &enrollment.View{Username: "<evil>", AccountNumber: "100482-7", Until: time.Now()})))
+		}
+	}
+	for _, name := range []string{"account", "invoices", "invoice", "payment", "security"} {
+		scenes[name+", viewed by staff"] = viewed(scenes[name])
+	}
+	scenes["message, not for staff"] = viewed(func(w http.ResponseWriter, r *http.Request) error { p.notViewed(w, r); return nil })
 	for _, no := range reasons {
 		forms := map[string]func(http.ResponseWriter, *http.Request, answer) error{
 			"add-account": func(w http.ResponseWriter, r *http.Request, a answer) error { return p.showAdd(w, r, typed, a) },

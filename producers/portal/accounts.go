@@ -85,6 +85,9 @@ const (
 
 // takeNotice returns the notice in words and forgets it.
 func (p *portal) takeNotice(r *http.Request) string {
+	if viewIn(r.Context()) != nil { // it is for the customer, who has not read it yet
+		return ""
+	}
 	s, v := p.sessions(r), voiceIn(r.Context())
 	if s.GetString(r.Context(), sessionNotice) == "" { // nothing to change, so that the session is not written
 		return ""

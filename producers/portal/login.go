@@ -62,8 +62,11 @@ func (p *portal) withSession(h handler) handler {
 	}
 }
 
-// user returns who is logged in; 0 is nobody.
+// user returns who is logged in, or whom staff view; 0 is nobody.
 func (p *portal) user(r *http.Request) int64 {
+	if v := viewIn(r.Context()); v != nil {
+		return v.User
+	}
 	if r.Context().Value(sessionLoaded{}) == nil {
 		return 0
 	}

@@ -57,6 +57,7 @@ func parsePages(v *voice) pages {
 
 		"date":   func(t *tenants.Tenant, at time.Time) string { return v.Date(at.In(t.TimeZone)) },
 		"moment": func(t *tenants.Tenant, at time.Time) string { return v.Moment(at.In(t.TimeZone)) },
+		"clock":  func(t *tenants.Tenant, at time.Time) string { return v.TimeOfDay(at.In(t.TimeZone)) },
 
 		"invoicePath":  invoicePath,
 		"documentPath": documentPath,
@@ -95,6 +96,7 @@ type view struct {
 	Step     int
 	Problem  bool // something has to be put right: said first in the title
 	SignedIn bool
+	View     *enrollment.View // staff look; nil: the customer does
 	Tenant   *tenants.Tenant
 	Assets   string // changes with the style sheet
 	Here     string // where GET shows the page; empty: at the address that was asked for
@@ -107,7 +109,7 @@ type view struct {
 // show renders a page. v.Name says which.
 func (p *portal) show(w http.ResponseWriter, r *http.Request, status int, v view) error {
 	v.Tenant, v.Assets = tenantIn(r.Context()), assetVersion()
-	v.SignedIn = p.signedIn(r)
+	v.SignedIn, v.View = p.signedIn(r), viewIn(r.Context())
 	v.Locale, v.Languages = voiceIn(r.Context()).String(), languageLinks(r, v.Here)
 	p.speak(w, r)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -122,7 +122,11 @@ func (p *portal) showSecurity(w http.ResponseWriter, r *http.Request, a answer) 
 	}
 	a.Tenant = tenantIn(r.Context())
 	a.writeHeader(w.Header())
-	page := securityPageOf(r, s, a, p.sessions(r).GetString(r.Context(), sessionName))
+	here := ""
+	if viewIn(r.Context()) == nil {
+		here = p.sessions(r).GetString(r.Context(), sessionName)
+	}
+	page := securityPageOf(r, s, a, here)
 	page.Notice = p.takeNotice(r)
 	return p.show(w, r, a.Status, view{
 		Name: "security", Title: voiceIn(r.Context()).say("Security"), Problem: len(a.Problems) > 0, Body: page,
@@ -180,6 +184,8 @@ func (v *voice) activity(what string) string {
 		return v.say("Logged out everywhere")
 	case "session-ended":
 		return v.say("One browser logged out from another one")
+	case "viewed-by-support":
+		return v.say("Support looked at your pages")
 	default:
 		return what
 	}

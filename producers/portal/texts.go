@@ -181,12 +181,12 @@ func languageLinks(r *http.Request, here string) []languageLink {
 	return links
 }
 
-// speak says in the head which language the answer is in and what that depended on, and remembers a choice.
+// speak says in the head which language the answer is in and what that depended on, and remembers a choice of the customer's.
 func (p *portal) speak(w http.ResponseWriter, r *http.Request) {
 	tag := voiceIn(r.Context()).String()
 	w.Header().Set("Content-Language", tag)
 	w.Header().Set("Vary", "Origin, Sec-Fetch-Site, Accept-Language, Cookie")
-	if _, met := locale.Closest(tenantIn(r.Context()).Locales, r.URL.Query().Get(languageChoice)); met {
+	if _, met := locale.Closest(tenantIn(r.Context()).Locales, r.URL.Query().Get(languageChoice)); met && viewIn(r.Context()) == nil {
 		p.setNote(w, r, languageCookie, tag, int(languageLife.Seconds()))
 	}
 }

@@ -42,8 +42,11 @@ func (l Locale) Month(yearMonth string) string {
 
 // Moment writes date, time and zone: "November 20, 2026, 8:05 AM EST", "20 de noviembre de 2026, 8:05 a. m. EST".
 func (l Locale) Moment(at time.Time) string {
-	return l.Date(at) + ", " + l.clock(at) + " " + zone(at)
+	return l.Date(at) + ", " + l.TimeOfDay(at)
 }
+
+// TimeOfDay writes time and zone: "8:05 AM EST", "8:05 a. m. EST".
+func (l Locale) TimeOfDay(at time.Time) string { return l.clock(at) + " " + zone(at) }
 
 // LongMoment is Moment with the day of the week, for texts that are read days later: "Friday, November 20, 2026 at 8:05 AM
 // (EST)", "viernes, 20 de noviembre de 2026, 8:05 a. m. (EST)".
