@@ -66,7 +66,7 @@ func (p *parts) office() (*backOffice, error) {
 	reports := funnel.New(p.store, zonesOf(p.tenants))
 	pages := funnel.NewPages(reports, funnel.PagesOptions{Layout: helpdesk.Layout(), Tenants: ids, Log: log})
 	site, err := helpdesk.New(helpdesk.Options{
-		Store: p.store, Letters: letters{p.bus}, Tenants: ids, Funnel: pages, Log: log, Link: p.entrance.link, OIDC: p.entrance.oidc,
+		Store: p.store, Letters: letters{p.bus}, Tenants: ids, Customers: portal.NewViewer(portal.Options{Store: p.store, Tenants: p.tenants, Log: log}), Funnel: pages, Log: log, Link: p.entrance.link, OIDC: p.entrance.oidc,
 	})
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--staff-url: %w", err)}

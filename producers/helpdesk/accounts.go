@@ -15,10 +15,11 @@ import (
 const mostFound = 50
 
 type home struct {
-	Title, Tenant, Wanted, Problem string
-	Tenants                        []string
-	MayLookUp                      bool
-	Found                          []enrollment.Found
+	Title, Tenant, Wanted string
+	Problems              []problem
+	Tenants               []string
+	MayLookUp             bool
+	Found                 []enrollment.Found
 }
 
 // home searches accounts by what a caller can name; one find leads straight to it. The parameter number is another name of q.
@@ -41,7 +42,7 @@ func (f *office) home(w http.ResponseWriter, r *http.Request, by enrollment.Staf
 	}
 	switch len(found) {
 	case 0:
-		page.Problem = "This tenant has nothing by that name: billing never named it. Compare with the invoice, and look at the dead letters."
+		page.Problems = []problem{{Field: "q", Text: "This tenant has nothing by that name: billing never named it. Compare with the invoice, and look at the dead letters."}}
 		return f.show(w, http.StatusNotFound, "home", page)
 	case 1:
 		http.Redirect(w, r, accountPath(found[0].Tenant, found[0].AccountNumber), http.StatusSeeOther)
@@ -69,25 +70,25 @@ var remedies = []struct {
 	{enrollment.RetiredCode, "Retire the code and ask billing for a new one", "Every code that was e-mailed so far is dead. The new one goes to the address of record only, once a day at most.", "code-expired code-retired no-code", false, false},
 	{enrollment.CancelledEnrollment, "Cancel the enrollment", "Code and username are free at once; the link in the mail is dead.", "", true, false},
 	{enrollment.SignedOutEverywhere, "Sign a user out everywhere", "Ends every session. The password stays.", "", false, true},
+	{enrollment.ViewedAs, "View as the customer", "Shows the account pages as the user sees them, read only, for 15 minutes. Each page is written down, and the user is told.", "", false, true},
 }
 
 // remedy is one of them as a page shows it.
 type remedy struct {
-	Deed        enrollment.Deed
 	Name, Means string
 	Open        bool   // it is the answer, or was tried
 	Action      string // where its form goes
-	Reason      string // as typed
-	Problem     string
+	Blocked     string // why there is no form; empty: there is one
 	Enrollment  string
-	Users       []string
-	Address     string // as typed
-	AsksAddress bool
+	Fields      []field
 }
 
 type account struct {
 	Title    string
+	Problems []problem
 	Dossier  enrollment.Dossier
+	Caller   enrollment.Caller
+	Verify   remedy
 	MayAct   bool
 	Done     string
 	Remedies []remedy
@@ -103,45 +104,60 @@ var done = map[string]string{
 	"retire-code-only":    "The codes are retired. Billing was asked for a new one a short while ago and is not asked again.",
 	"cancel":              "The enrollment is cancelled; code and username are free.",
 	"sign-out-everywhere": "All sessions of the user are ended.",
+	"verify-caller":       "Recorded. It holds for 30 minutes.",
+	"verify-caller-not":   "Recorded. Tell the caller nothing about this account.",
+	"view-end":            "You left the view.",
 }
 
 func (f *office) account(w http.ResponseWriter, r *http.Request, by enrollment.Staff) error {
-	return f.showAccount(w, r, by, http.StatusOK, remedy{})
+	return f.showAccount(w, r, by, http.StatusOK, attempt{})
 }
 
-// showAccount shows an account's page; tried is the form that comes back because of its Problem.
-func (f *office) showAccount(w http.ResponseWriter, r *http.Request, by enrollment.Staff, status int, tried remedy) error {
+// showAccount shows an account's page, and on it the form that was tried and refused.
+func (f *office) showAccount(w http.ResponseWriter, r *http.Request, by enrollment.Staff, status int, tried attempt) error {
 	d, err := f.Store.Dossier(r.Context(), r.PathValue("tenant"), r.PathValue("number"))
 	if err != nil {
 		return err
 	}
-	page := account{Title: d.AccountNumber, Dossier: d, MayAct: may(by.Roles, act), Done: done[r.URL.Query().Get("done")]}
-	if tried.Problem != "" {
-		page.Done = ""
+	caller, err := f.Store.Caller(r.Context(), by, d.Tenant, d.AccountNumber)
+	if err != nil {
+		return err
 	}
+	page := account{Title: d.AccountNumber, Dossier: d, Caller: caller, MayAct: may(by.Roles, act)}
+	page.Verify = remedy{Name: "Record", Action: accountPath(d.Tenant, d.AccountNumber) + "/" + string(enrollment.VerifiedCaller), Fields: []field{checkField()}}
+	page.Problems = tried.fill(enrollment.VerifiedCaller, page.Verify.Fields)
+	page.Verify.Open = len(page.Problems) > 0
 	for _, k := range remedies {
 		if k.pending && d.Pending == nil || k.users && len(d.Users) == 0 {
 			continue
 		}
 		shown := remedy{
-			Deed: k.Deed, Name: k.Name, Means: k.Means, Users: nil, AsksAddress: k.Deed == enrollment.CorrectedAddress,
-			Open:   k.standings != "" && strings.Contains(" "+k.standings+" ", " "+d.Diagnosis.Standing+" "),
-			Action: accountPath(d.Tenant, d.AccountNumber) + "/" + string(k.Deed),
+			Name: k.Name, Means: k.Means, Action: accountPath(d.Tenant, d.AccountNumber) + "/" + string(k.Deed),
+			Open: k.standings != "" && strings.Contains(" "+k.standings+" ", " "+d.Diagnosis.Standing+" "),
 		}
 		if k.pending {
 			shown.Enrollment = d.Pending.Enrollment.String()
 		}
 		if k.users {
-			shown.Users = d.Users
+			shown.Fields = append(shown.Fields, userField(string(k.Deed), d.Users))
 		}
-		if tried.Deed == k.Deed {
-			shown.Open, shown.Problem, shown.Reason, shown.Address = true, tried.Problem, tried.Reason, tried.Address
-			tried.Problem = ""
+		if k.Deed == enrollment.CorrectedAddress {
+			shown.Fields = append(shown.Fields, field{ID: "new-address", Name: enrollment.FieldEmail, Label: "New e-mail address", Type: "email", Limit: enrollment.MaxAddress})
+		}
+		if k.Deed == enrollment.ViewedAs && !caller.Verified() {
+			shown.Blocked = "Verify the caller first."
+		}
+		shown.Fields = append(shown.Fields, reasonField(string(k.Deed)))
+		if wrong := tried.fill(k.Deed, shown.Fields); wrong != nil {
+			page.Problems, shown.Open = wrong, true
 		}
 		page.Remedies = append(page.Remedies, shown)
 	}
-	if tried.Problem != "" { // what was tried is not offered any more
-		page.Done = tried.Problem
+	if tried.No != nil && page.Problems == nil { // what was tried is not offered any more
+		page.Problems = []problem{{Text: words(tried.No)}}
+	}
+	if page.Problems == nil {
+		page.Done = done[r.URL.Query().Get("done")]
 	}
 	return f.show(w, status, "account", page)
 }
@@ -155,8 +171,16 @@ func (f *office) act(w http.ResponseWriter, r *http.Request, by enrollment.Staff
 	if err != nil {
 		id = enrollment.ID{}
 	}
-	came := string(what)
+	came := accountPath(tenant, number) + "?done=" + string(what)
 	switch what {
+	case enrollment.VerifiedCaller:
+		how := enrollment.CallerCheck(r.PostFormValue(string(enrollment.FieldHow)))
+		if err = f.Store.VerifyCaller(r.Context(), by, tenant, number, how); how == enrollment.NotVerified {
+			came += "-not"
+		}
+	case enrollment.ViewedAs:
+		err = f.Store.BeginView(r.Context(), errand, tenant, number, r.PostFormValue("username"))
+		came = viewPath
 	case enrollment.SentAgain:
 		err = f.Store.SendAgain(r.Context(), errand, tenant, id)
 	case enrollment.CorrectedAddress:
@@ -181,13 +205,13 @@ func (f *office) act(w http.ResponseWriter, r *http.Request, by enrollment.Staff
 	default:
 		err = enrollment.ErrUnknown
 	}
-	if errors.As(err, new(*enrollment.Refusal)) {
-		return f.showAccount(w, r, by, http.StatusUnprocessableEntity, remedy{Deed: what, Problem: words(err), Reason: errand.Reason, Address: r.PostFormValue("email")})
+	if tried, no := refused(err, what, r.PostForm); no {
+		return f.showAccount(w, r, by, http.StatusUnprocessableEntity, tried)
 	}
 	if err != nil {
 		return err
 	}
 	f.Log.InfoContext(r.Context(), "staff acted", "actor", by.Subject, "deed", what, "tenant", tenant)
-	http.Redirect(w, r, accountPath(tenant, number)+"?done="+came, http.StatusSeeOther)
+	http.Redirect(w, r, came, http.StatusSeeOther)
 	return nil
 }

@@ -33,6 +33,13 @@ type Store interface {
 	RetireCode(ctx context.Context, e enrollment.Errand, tenant, accountNumber string) (asked bool, err error)
 	SignOutFor(ctx context.Context, e enrollment.Errand, tenant, accountNumber, username string) error
 
+	VerifyCaller(ctx context.Context, by enrollment.Staff, tenant, accountNumber string, how enrollment.CallerCheck) error
+	Caller(ctx context.Context, by enrollment.Staff, tenant, accountNumber string) (enrollment.Caller, error)
+	BeginView(ctx context.Context, e enrollment.Errand, tenant, accountNumber, username string) error
+	// ViewedBy writes the page down before it is shown.
+	ViewedBy(ctx context.Context, by enrollment.Staff, page string) (enrollment.View, error)
+	EndView(ctx context.Context, by enrollment.Staff) (enrollment.View, error)
+
 	AuditLetter(ctx context.Context, e enrollment.Errand, what enrollment.Deed, tenant, letter, detail string) error
 	Audit(ctx context.Context, actor string, what enrollment.Deed, limit int) ([]enrollment.AuditEntry, error)
 	MailLog(ctx context.Context, tenant, state string, limit int) ([]enrollment.MailRecord, error)
@@ -42,13 +49,19 @@ type Store interface {
 	EndStaffSession(ctx context.Context, token string) error
 }
 
+// Customers are the portal's account pages, shown as a customer sees them and in which nothing can be changed.
+type Customers interface {
+	ShowAs(w http.ResponseWriter, r *http.Request, v enrollment.View)
+}
+
 // Options are the back office's neighbours; all but the ways in are required.
 type Options struct {
-	Store   Store
-	Letters Letters
-	Tenants []string
-	Funnel  http.Handler // answers /funnel and below it, in the back office's layout
-	Log     *slog.Logger
+	Store     Store
+	Letters   Letters
+	Customers Customers
+	Tenants   []string
+	Funnel    http.Handler // answers /funnel and below it, in the back office's layout
+	Log       *slog.Logger
 
 	// One of the two ways in. With Link the office answers on this machine's own addresses only, and who comes from there
 	// without a session is an analyst.
@@ -78,8 +91,11 @@ func Layout() *template.Template {
 // New returns the back office's pages. The error is about OIDC's addresses.
 func New(o Options) (http.Handler, error) {
 	f := &office{Options: o, pages: map[string]*template.Template{}}
-	for _, name := range []string{"home", "account", "deadletters", "deadletter", "mails", "audit", "events", "event", "me", "message"} {
-		f.pages[name] = template.Must(template.Must(Layout().Clone()).ParseFS(files, "pages/"+name+".html"))
+	for _, name := range []string{"mails", "audit", "events", "event", "me", "message"} {
+		f.pages[name] = template.Must(Layout().ParseFS(files, "pages/"+name+".html"))
+	}
+	for _, name := range []string{"home", "account", "deadletters", "deadletter"} { // whose forms can come back
+		f.pages[name] = template.Must(Layout().ParseFS(files, "pages/"+name+".html", "pages/forms.html"))
 	}
 	if o.OIDC != nil {
 		var err error
@@ -101,6 +117,12 @@ func (f *office) routes() *http.ServeMux {
 	page("GET /me", "", f.me)
 	page("GET /accounts/{tenant}/{number}", lookUp, f.account)
 	page("POST /accounts/{tenant}/{number}/{deed}", act, f.act)
+	page(viewPath, act, f.viewed) // and whatever else is sent there, which the customer's pages refuse
+	page(viewPath+"/", act, f.viewed)
+	for _, look := range []string{"/assets/portal.css", "/brand.css", "/brand.svg"} {
+		page("GET "+look, act, f.viewedLook)
+	}
+	page("POST /view/leave", act, f.leaveView)
 	page("GET /mails", readMails, f.mails)
 	page("GET /audit", readAudit, f.audit)
 	page("GET /deadletters", readLetters, f.deadLetters)

@@ -69,23 +69,25 @@ type letterCount struct {
 }
 
 type lettersPage struct {
-	Title, Problem, Done, Reason string
-	Chosen                       chosen
-	Counts                       []letterCount
-	Letters                      []Letter
-	Matching                     int
-	MayWork                      bool
+	Title, Done string
+	Problems    []problem
+	Chosen      chosen
+	Counts      []letterCount
+	Letters     []Letter
+	Matching    int
+	MayWork     bool
+	Replay      []field
 }
 
 func (f *office) deadLetters(w http.ResponseWriter, r *http.Request, by enrollment.Staff) error {
 	q := r.URL.Query()
-	page := lettersPage{Chosen: chosenBy(q)}
+	page := lettersPage{Chosen: chosenBy(q), Replay: []field{reasonField("replay")}}
 	replayed, failed := q.Get("replayed"), q.Get("failed")
 	if _, err := strconv.Atoi(replayed); err == nil {
 		page.Done = replayed + " replayed."
 	}
 	if n, err := strconv.Atoi(failed); err == nil && n > 0 {
-		page.Problem = failed + " could not be replayed and are still here."
+		page.Problems = []problem{{Text: failed + " could not be replayed and are still here."}}
 	}
 	if q.Has("dropped") {
 		page.Done = "The letter is dropped."
@@ -124,9 +126,11 @@ func (f *office) showLetters(w http.ResponseWriter, r *http.Request, by enrollme
 }
 
 type letterPage struct {
-	Title, Problem, Reason string
-	Letter                 Letter
-	MayWork                bool
+	Title        string
+	Problems     []problem
+	Letter       Letter
+	MayWork      bool
+	Replay, Drop []field
 }
 
 func (f *office) deadLetter(w http.ResponseWriter, r *http.Request, by enrollment.Staff) error {
@@ -134,11 +138,13 @@ func (f *office) deadLetter(w http.ResponseWriter, r *http.Request, by enrollmen
 	if err != nil {
 		return f.noLetter(w, r, err)
 	}
-	return f.showLetter(w, http.StatusOK, letterPage{Letter: l, MayWork: may(by.Roles, workLetters)})
+	return f.showLetter(w, http.StatusOK, letterPage{Letter: l, MayWork: may(by.Roles, workLetters)}, attempt{})
 }
 
-func (f *office) showLetter(w http.ResponseWriter, status int, page letterPage) error {
+func (f *office) showLetter(w http.ResponseWriter, status int, page letterPage, tried attempt) error {
 	page.Title = fmt.Sprintf("Dead letter %d", page.Letter.ID)
+	page.Replay, page.Drop = []field{reasonField("replay")}, []field{reasonField("drop")}
+	page.Problems = append(tried.fill(enrollment.ReplayedLetter, page.Replay), tried.fill(enrollment.DroppedLetter, page.Drop)...)
 	return f.show(w, status, "deadletter", page)
 }
 
@@ -175,8 +181,8 @@ func (f *office) workLetter(w http.ResponseWriter, r *http.Request, by enrollmen
 	}
 	errand := enrollment.Errand{By: by, Reason: strings.TrimSpace(r.PostFormValue("reason"))}
 	err = f.Store.AuditLetter(r.Context(), errand, what, tenantOf(l), subjectOf(l), l.Reason)
-	if errors.As(err, new(*enrollment.Refusal)) {
-		return f.showLetter(w, http.StatusUnprocessableEntity, letterPage{Letter: l, MayWork: true, Problem: words(err), Reason: errand.Reason})
+	if tried, no := refused(err, what, r.PostForm); no {
+		return f.showLetter(w, http.StatusUnprocessableEntity, letterPage{Letter: l, MayWork: true}, tried)
 	}
 	if err != nil {
 		return err
@@ -202,8 +208,10 @@ func (f *office) replayAll(w http.ResponseWriter, r *http.Request, by enrollment
 			continue
 		}
 		err := f.Store.AuditLetter(r.Context(), errand, enrollment.ReplayedLetter, tenantOf(l), subjectOf(l), l.Reason)
-		if errors.As(err, new(*enrollment.Refusal)) {
-			return f.showLetters(w, r, by, http.StatusUnprocessableEntity, lettersPage{Chosen: c, Problem: words(err), Reason: errand.Reason})
+		if tried, no := refused(err, enrollment.ReplayedLetter, r.PostForm); no {
+			page := lettersPage{Chosen: c, Replay: []field{reasonField("replay")}}
+			page.Problems = tried.fill(enrollment.ReplayedLetter, page.Replay)
+			return f.showLetters(w, r, by, http.StatusUnprocessableEntity, page)
 		}
 		if err != nil {
 			return err

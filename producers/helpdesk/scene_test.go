@@ -2,6 +2,7 @@ package helpdesk
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -51,6 +52,13 @@ func (p *pile) take(id uint64, into *[]uint64) error {
 func (p *pile) Replay(_ context.Context, id uint64) error { return p.take(id, &p.replayed) }
 func (p *pile) Drop(_ context.Context, id uint64) error   { return p.take(id, &p.dropped) }
 
+// shown is the customer's pages, which cmd/billcenter tries for real.
+type shown struct{}
+
+func (shown) ShowAs(w http.ResponseWriter, r *http.Request, v enrollment.View) {
+	fmt.Fprintf(w, "%s %s of %s in %s", r.Method, r.URL.Path, v.Username, v.Tenant)
+}
+
 // desk is a back office on a real database, with one account and two dead letters.
 type desk struct {
 	*storetest.Database
@@ -72,7 +80,7 @@ func open(t *testing.T, change ...func(*Options)) *desk {
 		AccountNumber: "100482-7", CompanyName: "Bob's <Building>", BillingEmail: "ap@bobsbuilding.example",
 		EmailedAt: time.Now().Add(-time.Hour), RegistrationCode: "7F3K-9QWD-M2XA", Invoice: &events.Invoice{Number: "INV-1"},
 	})
-	o := Options{Store: d.Store, Letters: d.letters, Tenants: []string{"mongo"}, Link: linkToken, Log: slog.New(slog.NewTextHandler(d.log, nil)),
+	o := Options{Store: d.Store, Letters: d.letters, Customers: shown{}, Tenants: []string{"mongo"}, Link: linkToken, Log: slog.New(slog.NewTextHandler(d.log, nil)),
 		Funnel: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Query().Has("broken") {
 				panic("broken")
@@ -126,6 +134,20 @@ func (d *desk) registers(email string) enrollment.ID {
 		d.t.Fatal(err)
 	}
 	return admitted.Enrollment
+}
+
+// enrolls brings a customer of the account all the way.
+func (d *desk) enrolls(email string) (username string) {
+	d.t.Helper()
+	id := d.registers(email)
+	link, err := enrollment.ParseLink(enrollment.Mint(d.Ring.LinkKeys()[0], "mongo", enrollment.Link{Enrollment: id, Generation: 1}, enrollment.Address(email)).Reveal())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if username, err = d.Activate(d.t.Context(), "mongo", link, "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"); err != nil {
+		d.t.Fatal(err)
+	}
+	return username
 }
 
 // browser is one with cookies, which does not follow redirects.

@@ -79,7 +79,14 @@ func words(err error) string {
 		return fmt.Sprintf("Give a reason of at least %d characters.", no.Limit)
 	case enrollment.TooLong:
 		return fmt.Sprintf("That is too long: %d characters at most.", no.Limit)
-	case enrollment.Missing, enrollment.BadAddress:
+	case enrollment.CallerNotVerified:
+		return "Verify the caller first, and record how: nothing was opened."
+	case enrollment.Missing:
+		if no.Field == enrollment.FieldHow {
+			return "Choose how the caller was verified."
+		}
+		return "Enter the e-mail address."
+	case enrollment.BadAddress:
 		return "That is not an e-mail address that mail can reach."
 	}
 	return "That is not possible: " + string(no.Reason) + "."
