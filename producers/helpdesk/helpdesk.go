@@ -119,7 +119,7 @@ func (f *office) routes() *http.ServeMux {
 	page("POST /accounts/{tenant}/{number}/{deed}", act, f.act)
 	page(viewPath, act, f.viewed) // and whatever else is sent there, which the customer's pages refuse
 	page(viewPath+"/", act, f.viewed)
-	for _, look := range []string{"/assets/portal.css", "/brand.css", "/brand.svg"} {
+	for _, look := range []string{"/assets/portal.css", "/brand.css", "/brand.svg", "/brand/logo"} {
 		page("GET "+look, act, f.viewedLook)
 	}
 	page("POST /view/leave", act, f.leaveView)

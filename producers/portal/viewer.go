@@ -56,6 +56,7 @@ func NewViewer(o Options) *Viewer {
 	site.Handle("/assets/portal.css", p.allow(methods{"GET": p.stylesheet}))
 	site.Handle("/brand.css", p.allow(methods{"GET": p.brandColors}))
 	site.Handle("/brand.svg", p.allow(methods{"GET": p.brandIcon}))
+	site.Handle("/brand/logo", p.allow(methods{"GET": p.brandLogo}))
 	site.HandleFunc("/", p.notViewed) // documents, lists to take away, forms
 	p.site = site
 	return &Viewer{p}
