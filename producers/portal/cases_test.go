@@ -92,6 +92,9 @@ func TestALinkOfAClosedAccountSaysSo(t *testing.T) {
 		t.Helper()
 		p := c.get("/signup/check-email")
 		p.is(s, 200, "The account was closed", "reach support", "(718) 942-9990")
+		if !bytes.Contains(p.body, []byte("<title>The account was closed ")) {
+			t.Error("the title says something else")
+		}
 		if strings.Contains(p.text(s), "Sign up again") || bytes.Contains(p.body, []byte(`action="/signup/`)) {
 			t.Errorf("what cannot help is offered:\n%s", p.text(s))
 		}

@@ -124,8 +124,10 @@ func (p *portal) showCheckEmail(w http.ResponseWriter, r *http.Request, f form, 
 		}
 	}
 	switch body.Stage {
-	case "unknown", "over", "closed":
+	case "unknown", "over":
 		v.Step = 0
+	case "closed":
+		v.Step, v.Title = 0, voiceIn(r.Context()).say("The account was closed")
 	case "activated":
 		v.Step = stepLogIn
 	}
