@@ -59,6 +59,10 @@ func parsePages(v *voice) pages {
 		"moment": func(t *tenants.Tenant, at time.Time) string { return v.Moment(at.In(t.TimeZone)) },
 		"clock":  func(t *tenants.Tenant, at time.Time) string { return v.TimeOfDay(at.In(t.TimeZone)) },
 
+		"passphrases": func(t *tenants.Tenant, username string) []string {
+			return v.passphrases(t.Policy.PasswordMin, username, t.Name)
+		},
+
 		"invoicePath":  invoicePath,
 		"documentPath": documentPath,
 		"payPath":      payPath,

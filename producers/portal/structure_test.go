@@ -136,6 +136,7 @@ func (s *structure) link(n *html.Node) {
 		if attribute(n, "lang") == "" || attribute(n, "hreflang") == "" {
 			s.fault("link to another language, %s, does not say which", to)
 		}
+	case to == "?": // this page, anew
 	case strings.HasPrefix(to, "#"):
 		s.references = append(s.references, to[1:])
 	case strings.HasPrefix(to, "https://"):

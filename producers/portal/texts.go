@@ -29,6 +29,7 @@ var textFiles embed.FS
 type voice struct {
 	locale.Locale
 	printer *message.Printer
+	words   []string // of passphrases
 	pages   pages
 }
 
@@ -103,7 +104,7 @@ func newVoices(d *tenants.Directory) voices {
 	for _, tenant := range d.All() {
 		for _, l := range tenant.Locales {
 			if all[l.String()] == nil {
-				v := &voice{Locale: l, printer: message.NewPrinter(l.Tag(), message.Catalog(words))}
+				v := &voice{Locale: l, printer: message.NewPrinter(l.Tag(), message.Catalog(words)), words: wordsOf(l.Language())}
 				v.pages = parsePages(v)
 				all[l.String()] = v
 			}
