@@ -17,6 +17,12 @@ type ActivationRequested struct {
 	Locale          string    `json:"locale,omitempty"`
 	RequestedAt     time.Time `json:"requestedAt"`
 	ValidForSeconds int64     `json:"validForSeconds"` // from the provider's acceptance of the mail; a mail not sent within it of RequestedAt is given up
+
+	// For the owner of the mailbox, who may be somebody else than the customer.
+
+	SignedUpAt   *time.Time `json:"signedUpAt,omitempty"`   // when the form was sent; a later mail of the same sign-up says the same
+	SignedUpWith string     `json:"signedUpWith,omitempty"` // browser and system, such as "Firefox, Windows"; absent: unknown
+	HasLogIn     bool       `json:"hasLogIn,omitempty"`     // the address belongs to a user of the tenant already
 }
 
 func (ActivationRequested) EventType() Type { return typePrefix + "activation.requested.v1" }
@@ -37,6 +43,10 @@ func (e ActivationRequested) Validate() error {
 	c.locale("locale", e.Locale)
 	c.time("requestedAt", e.RequestedAt)
 	c.seconds("validForSeconds", e.ValidForSeconds)
+	if e.SignedUpAt != nil {
+		c.time("signedUpAt", *e.SignedUpAt)
+	}
+	c.optional("signedUpWith", e.SignedUpWith, 1, 64)
 	return c.err
 }
 

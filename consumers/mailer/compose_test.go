@@ -77,6 +77,8 @@ func sample(t *testing.T) (stationery, letter) {
 			Link: "https://mongo.billcenter.net/activate/AbC-_09", Lifetime: inWords(72 * time.Hour),
 			Until: time.Date(2026, 11, 23, 13, 5, 0, 0, time.UTC).In(zone),
 			At:    time.Date(2026, 11, 20, 13, 5, 0, 0, time.UTC).In(zone),
+			NotMe: "https://mongo.billcenter.net/activate/AbC-_09/not-me", Browser: "Firefox, Windows",
+			LogIn: "https://mongo.billcenter.net/login",
 		}
 }
 
@@ -147,8 +149,19 @@ To finish:
 The link works for 3 days:
 until Monday, November 23, 2026 at 8:05 AM (EST).
 
-This was not you? Then do nothing. Without a password chosen on that page
-the request ends by itself, and nobody gets access.
+This address has a log-in already. The account can be added to it instead:
+log in and choose “Add another account”.
+
+   https://mongo.billcenter.net/login
+
+This was not you? Somebody gave your address on
+Friday, November 20, 2026 at 8:05 AM (EST), in Firefox, Windows.
+Cancel the sign-up here:
+
+   https://mongo.billcenter.net/activate/AbC-_09/not-me
+
+Or do nothing: without a password chosen it ends by itself, and nobody gets
+access.
 
 Questions? Call (718) 942-9990, or 611 from one of our lines, or write to helpdesk@mongotel.example. We are there Monday to Friday, 9 AM to 5 PM.
 `
@@ -226,9 +239,10 @@ func TestWhatASecurityNoticeSays(t *testing.T) {
 func TestTheHTMLSaysWhatTheTextSays(t *testing.T) {
 	s, l := sample(t)
 	for purpose, facts := range map[enrollment.Purpose][]string{
-		enrollment.ActivationMail: {"Bob’sBuilding", "Bob&#39;s Building", "82-7", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "3 days", "This was not you?", "(718) 942-9990", "611"},
-		enrollment.ResetMail:      {"Bob’sBuilding", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "You did not ask for this?", "(718) 942-9990", "611"},
-		enrollment.NoticeMail:     {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "(718) 942-9990", "611"},
+		enrollment.ActivationMail: {"Bob’sBuilding", "Bob&#39;s Building", "82-7", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "3 days", "This was not you?",
+			"Friday, November 20, 2026 at 8:05 AM (EST), in Firefox, Windows", `href="https://mongo.billcenter.net/activate/AbC-_09/not-me"`, `href="https://mongo.billcenter.net/login"`, "(718) 942-9990", "611"},
+		enrollment.ResetMail:  {"Bob’sBuilding", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "You did not ask for this?", "(718) 942-9990", "611"},
+		enrollment.NoticeMail: {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "(718) 942-9990", "611"},
 
 		enrollment.CodeTriedMail:        {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "nobody got in", "tell us", "(718) 942-9990", "611"},
 		enrollment.LockedMail:           {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "Nobody got in", "tell us", "(718) 942-9990", "611"},
@@ -252,7 +266,7 @@ func TestTheHTMLSaysWhatTheTextSays(t *testing.T) {
 func TestNobodyElsesTextBecomesMarkupOrHeader(t *testing.T) {
 	s, l := sample(t)
 	evil := "Evil</strong><a href=\"https://evil.example\">Co</a>\r\n.\r\nBcc: all@evil.example\r\n\u2028MAIL FROM:<x@evil.example>"
-	l.Username, l.Company, l.Account, l.AccountTail = oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil)
+	l.Username, l.Company, l.Account, l.AccountTail, l.Browser = oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil)
 	l.Brand = evil // the tenant's own, and still no way into the header
 	for _, purpose := range enrollment.Purposes {
 		got := compose(t, purpose, s, l)
@@ -280,12 +294,28 @@ func TestNobodyElsesTextBecomesMarkupOrHeader(t *testing.T) {
 
 func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
 	s, l := sample(t)
-	l.Company, l.AccountTail, l.Support.ShortCode = "", "", ""
+	l.Company, l.AccountTail, l.Support.ShortCode, l.Browser, l.LogIn = "", "", "", "", ""
 	if text := compose(t, enrollment.ActivationMail, s, l).text; !strings.Contains(text, "online access to an account\nwith Mongotel.\n") || strings.Contains(text, "611") {
+		t.Errorf("text:\n%s", text)
+	}
+	if text := compose(t, enrollment.ActivationMail, s, l).text; !strings.Contains(text, "8:05 AM (EST).\nCancel the sign-up here:\n") || strings.Contains(text, "has a log-in") {
 		t.Errorf("text:\n%s", text)
 	}
 	if text := compose(t, enrollment.NoticeMail, s, l).text; strings.Contains(text, "()") {
 		t.Errorf("text:\n%s", text)
+	}
+}
+
+// An event of a version that did not say when and how somebody signed up.
+func TestAnOlderEventsMailSaysNothingOfWhen(t *testing.T) {
+	s, l := sample(t)
+	l.At, l.Browser = time.Time{}, ""
+	for tag, want := range map[string]string{"en-US": "This was not you? Cancel the sign-up here:\n", "es-US": "¿No fue usted? Cancele el registro aquí:\n"} {
+		l.Locale = speaking(t, tag)
+		got := compose(t, enrollment.ActivationMail, s, l)
+		if !strings.Contains(got.text, want) || strings.Contains(got.text+got.html, "0001") {
+			t.Errorf("text:\n%s", got.text)
+		}
 	}
 }
 
@@ -351,8 +381,19 @@ Para terminar:
 El enlace funciona durante 3 días:
 hasta el lunes, 23 de noviembre de 2026, 8:05 a. m. (EST).
 
-¿No fue usted? Entonces no haga nada. Si nadie elige una contraseña en esa
-página, la solicitud termina sola y nadie obtiene acceso.
+Esta dirección ya tiene un usuario. Puede agregarle la cuenta: inicie sesión
+y elija «Agregar otra cuenta».
+
+   https://mongo.billcenter.net/login
+
+¿No fue usted? Alguien indicó su dirección el
+viernes, 20 de noviembre de 2026, 8:05 a. m. (EST), en Firefox, Windows.
+Cancele el registro aquí:
+
+   https://mongo.billcenter.net/activate/AbC-_09/not-me
+
+O no haga nada: si nadie elige una contraseña, termina solo y nadie obtiene
+acceso.
 
 ¿Tiene preguntas? Llame al (718) 942-9990, o al 611 desde una de nuestras líneas, o escriba a helpdesk@mongotel.example. Atendemos de lunes a viernes.
 `

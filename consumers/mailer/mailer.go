@@ -124,6 +124,13 @@ func (m *Mailer) ActivationRequested(ctx context.Context, e events.Event, r even
 	l.Company = oneLine(r.CompanyName)
 	l.AccountTail = tail(oneLine(r.AccountNumber))
 	l.Link = base.JoinPath("activate", token.Reveal()).String()
+	l.NotMe = l.Link + "/not-me"
+	if r.SignedUpAt != nil {
+		l.At, l.Browser = r.SignedUpAt.In(tenant.Zone), oneLine(r.SignedUpWith)
+	}
+	if r.HasLogIn {
+		l.LogIn = base.JoinPath("login").String()
+	}
 	l.Lifetime = inWords(valid)
 	l.Until = time.Now().Add(valid).In(tenant.Zone)
 

@@ -36,8 +36,11 @@ func TestAnActivationMailIsSentAndReported(t *testing.T) {
 	}
 	token := enrollment.Mint(linkKey, "mongo", enrollment.Link{Enrollment: uuid.MustParse(r.EnrollmentID), Generation: 1}, "ada@bobsbuilding.example")
 	want := "https://mongo.billcenter.net/activate/" + token.Reveal()
-	if links := mails[0].Links(); len(links) != 1 || links[0] != want {
-		t.Errorf("links = %q, want %q", links, want)
+	if diff := cmp.Diff([]string{want, want + "/not-me"}, mails[0].Links()); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(mails[0].Text, "Friday, November 20, 2026 at 8:05 AM (EST), in Firefox, Windows.") {
+		t.Errorf("it does not say when and with what somebody signed up:\n%s", mails[0].Text)
 	}
 	if !strings.Contains(mails[0].HTML, `href="`+want+`"`) {
 		t.Error("the HTML part does not lead to the link")

@@ -153,9 +153,11 @@ func (o *office) ask(id string, m events.Message) {
 }
 
 func activation() events.ActivationRequested {
+	signedUp := time.Date(2026, 11, 20, 13, 5, 0, 0, time.UTC)
 	return events.ActivationRequested{
 		EnrollmentID: "0191f3a0-0000-7000-8000-000000000001", Generation: 1, To: "ada@bobsbuilding.example", Username: "Bob’sBuilding",
 		CompanyName: "Bob's Building", AccountNumber: "100482-7", Locale: "en-US", RequestedAt: time.Now(), ValidForSeconds: 72 * 3600,
+		SignedUpAt: &signedUp, SignedUpWith: "Firefox, Windows",
 	}
 }
 

@@ -165,9 +165,9 @@ func (p *portal) pendingPage(r *http.Request, pending enrollment.Pending, f form
 	return body
 }
 
-// wish is what a form says of itself: its id, and the language that it was read in.
+// wish is what a form says of itself: its id, and in which language and browser it was read.
 func wish(r *http.Request, f form) enrollment.Wish {
-	return enrollment.Wish{RequestID: orNew(requestID(f)), Locale: voiceIn(r.Context()).String()}
+	return enrollment.Wish{RequestID: orNew(requestID(f)), Locale: voiceIn(r.Context()).String(), Browser: browserOf(r.UserAgent())}
 }
 
 // orNew gives a request that came without an id one of its own.

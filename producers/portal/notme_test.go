@@ -3,6 +3,7 @@ package portal
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -93,5 +94,27 @@ func TestWhereThereIsNothingToCancel(t *testing.T) {
 		for _, p := range []page{s.customer().get(path), s.customer().post(path, nil)} {
 			p.is(s, http.StatusNotFound, "This link is damaged")
 		}
+	}
+}
+
+func TestASignUpDoesNotTellThatItsAddressHasALogIn(t *testing.T) {
+	answer := func(to string) string {
+		s := newScene(t)
+		s.enrolled() // ada
+		s.billingSends("SECOND-CODE-2", time.Minute)
+		c := s.customer()
+		p := c.signUp("registration_code", "SECOND-CODE-2", "username", "second", "email", to, "request_id", "request-0001")
+		p.leadsTo(s, "/signup/check-email")
+		asked := storetest.One[bool](s, s.db, `SELECT body LIKE '%"hasLogIn":true%' FROM outbox WHERE subject = 'mail.mongo.activation.requested' ORDER BY id DESC LIMIT 1`)
+		if asked != (to == address) {
+			t.Errorf("%s: the mail says that there is a log-in: %t", to, asked)
+		}
+		shown := c.get("/signup/check-email")
+		shown.is(s, 200, "a***@b***.example")
+		varies := regexp.MustCompile(`value="[0-9a-f-]{36}"|Possible in \d+ seconds`)
+		return varies.ReplaceAllString(string(p.body)+string(shown.body), "")
+	}
+	if known, unknown := answer(address), answer("amy@bobsbuilding.example"); known != unknown {
+		t.Errorf("the pages differ:\n%s\n---\n%s", known, unknown)
 	}
 }

@@ -65,6 +65,7 @@ func (p *portal) application(r *http.Request, f form) (enrollment.Application, [
 		Code:          enrollment.Secret(f.value(enrollment.FieldCode)),
 		Locale:        voiceIn(r.Context()).String(), // of the mails that follow
 		RequestID:     orNew(requestID(f)),
+		Browser:       browserOf(r.UserAgent()),
 		Source:        source(r, p.proxies),
 	}
 	broken := boxRules(f, a, tenant.Policy)

@@ -53,6 +53,7 @@ type Application struct {
 	Username      Username // display form and key
 	Locale        string   // BCP 47; empty: the account's, else the tenant's
 	RequestID     string   // of the form; the same again is the same request
+	Browser       string   // and system, for people: "Firefox, Windows"; empty: unknown
 	Source        netip.Addr
 }
 
@@ -60,6 +61,7 @@ type Application struct {
 type Wish struct {
 	RequestID string // the same again is the same request
 	Locale    string // that its page was read in: the mail's; empty: that of the enrollment's last mail
+	Browser   string // as in Application; it counts where a wish is a sign-up of its own
 }
 
 // Admission is an accepted application: the enrollment that now holds the code. Accepting it twice gives the same one.

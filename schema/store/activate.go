@@ -203,7 +203,7 @@ func (s *Store) renewal(ctx context.Context, t *tx, e *enrollmentRow, w enrollme
 	}
 	r := &registration{tx: t, policy: policy, exact: [][]byte{e.CodeHash}, Application: enrollment.Application{
 		Tenant: e.Tenant, Email: e.Email, Username: enrollment.Username{Display: e.Username, Key: e.UsernameKey},
-		Locale: firstOf(w.Locale, e.Locale), RequestID: w.RequestID,
+		Locale: firstOf(w.Locale, e.Locale), RequestID: w.RequestID, Browser: w.Browser,
 	}}
 	if err := t.GetContext(ctx, &r.account, `SELECT id, tenant, account_key, ref, codes_retired_at FROM accounts WHERE id = $1 FOR NO KEY UPDATE`, e.Account); err != nil {
 		return nil, fmt.Errorf("account %d: %w", e.Account, err)

@@ -85,11 +85,18 @@ func (e *enrollmentRow) properties() events.Properties {
 	}
 }
 
-// requestMail announces the work of mailing the present link.
-func (t *tx) requestMail(e *enrollmentRow, ref string, about accountFace, window time.Duration) error {
+// requestMail announces the work of mailing the present link. Only the mail tells that its address has a log-in: whoever typed
+// the address learns nothing of it, and every address costs the same look-up.
+func (t *tx) requestMail(ctx context.Context, e *enrollmentRow, ref string, about accountFace, window time.Duration) error {
+	var hasLogIn bool
+	if err := t.GetContext(ctx, &hasLogIn, `SELECT EXISTS (SELECT FROM users WHERE tenant = $1 AND lower(email) = lower($2))`, e.Tenant, string(e.Email)); err != nil {
+		return fmt.Errorf("log-ins of an address: %w", err)
+	}
+	signedUpAt := e.SignedUpAt.UTC()
 	return t.announce(e.Tenant, e.ID.String(), events.ActivationRequested{
 		EnrollmentID: e.ID.String(), Generation: e.Generation, Number: e.MailNumber,
 		To: string(e.Email), Username: e.Username, CompanyName: about.CompanyName, AccountNumber: about.AccountNumber, AccountRef: ref,
 		Locale: e.Locale, RequestedAt: t.now.UTC(), ValidForSeconds: int64(window / time.Second),
+		SignedUpAt: &signedUpAt, SignedUpWith: e.SignedUpWith, HasLogIn: hasLogIn,
 	})
 }

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -114,4 +116,63 @@ func TestAMailAskedForAgainIsInTheLanguageOfItsPage(t *testing.T) {
 			t.Errorf("%s: the mail is in %s, want %s", c.name, mail.Locale, c.want)
 		}
 	}
+}
+
+// Only the mail says that its address has a log-in: the sign-up is answered as for any other address.
+func TestTheMailKnowsThatItsAddressHasALogIn(t *testing.T) {
+	s := stage(t)
+	s.bills(mongo, invoice("1", "QX4T-88ZK", daysAgo(1)))
+	s.bills(zeros, invoice("1", "QX4T-88ZK", daysAgo(1)))
+	s.enrolls(s.form(mongo, "1", "QX4T-88ZK", func(a *enrollment.Application) { a.Email = "Ada@company.example" }))
+	for i, c := range []struct {
+		name, tenant string
+		to           enrollment.Address
+		want         bool
+	}{
+		{"the user's", mongo, "Ada@company.example", true},
+		{"the user's in another spelling", mongo, "ada@company.example", true},
+		{"a stranger's", mongo, "bob@company.example", false},
+		{"a user's of another tenant", zeros, "Ada@company.example", false},
+	} {
+		s.bills(c.tenant, invoice(fmt.Sprint("A-", i), "7F3K-9QWD", daysAgo(1)))
+		s.forgetOutbox()
+		id := s.admits(s.form(c.tenant, fmt.Sprint("A-", i), "7F3K-9QWD", func(a *enrollment.Application) { a.Email = c.to }))
+		if mail := only[events.ActivationRequested](t, s.announced()); mail.HasLogIn != c.want {
+			t.Errorf("%s: the mail says %t", c.name, mail.HasLogIn)
+		}
+		s.forgetOutbox()
+		ok(t, s.CorrectAddress(t.Context(), c.tenant, id, "another@company.example", wish("c")))
+		if mail := only[events.ActivationRequested](t, s.announced()); mail.HasLogIn {
+			t.Errorf("%s: the mail to another address says so, too", c.name)
+		}
+	}
+}
+
+// Each mail of a sign-up says when and with what its form was sent, not when and by whom a mail was asked for.
+func TestAMailSaysWhenAndWithWhatSomebodySignedUp(t *testing.T) {
+	s := stage(t)
+	s.bills(mongo, invoice("100482-7", "QX4T-88ZK", daysAgo(1)))
+	a := s.form(mongo, "100482-7", "QX4T-88ZK", func(a *enrollment.Application) { a.Browser = "Firefox, Windows" })
+	id := s.admits(a)
+	says := func(what, with string, ago time.Duration) {
+		t.Helper()
+		mail := only[events.ActivationRequested](t, s.announced())
+		if mail.SignedUpWith != with || mail.SignedUpAt == nil || time.Since(*mail.SignedUpAt).Round(time.Hour) != ago {
+			t.Errorf("%s: with %q at %v", what, mail.SignedUpWith, mail.SignedUpAt)
+		}
+		s.forgetOutbox()
+		s.Pass(t, time.Hour)
+	}
+	says("the first", "Firefox, Windows", 0)
+	ok(t, s.SendAgain(t.Context(), errand, mongo, id))
+	says("sent again by staff", "Firefox, Windows", time.Hour)
+	ok(t, s.CorrectAddress(t.Context(), mongo, id, "b@company.example", enrollment.Wish{RequestID: "c", Browser: "Edge, Windows"}))
+	says("to another address", "Firefox, Windows", 2*time.Hour)
+	again := s.form(mongo, "100482-7", "QX4T-88ZK", func(a *enrollment.Application) { a.Browser = "Safari, iPhone" })
+	s.admits(again)
+	says("after the form was sent again", "Safari, iPhone", 0)
+	s.Pass(t, hold)
+	_, err := s.Renew(t.Context(), mongo, s.link(mongo, id, 3, again.Email), enrollment.Wish{RequestID: "r", Browser: "Chrome, Android"})
+	ok(t, err)
+	says("from an expired link", "Chrome, Android", 0)
 }

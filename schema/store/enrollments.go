@@ -37,11 +37,13 @@ type enrollmentRow struct {
 	OpenedAt     *time.Time         `db:"opened_at"`
 	OpenedByBot  *time.Time         `db:"opened_by_machine_at"`
 	ExpiresAt    time.Time          `db:"expires_at"`
+	SignedUpAt   time.Time          `db:"signed_up_at"`
+	SignedUpWith string             `db:"signed_up_with"`
 }
 
 const enrollmentColumns = `id, tenant, account, code_hash, state, username, username_key, email, locale, generation, mail_number,
 	corrections, resends, request_id, sequence, invoice_month, code_age_days, last_mail_at, mailed_at, refused_at, opened_at,
-	opened_by_machine_at, expires_at`
+	opened_by_machine_at, expires_at, signed_up_at, signed_up_with`
 
 // newEnrollment is one for the code, and what its first fact says.
 func (r *registration) newEnrollment(code matched, face accountFace) (*enrollmentRow, events.Fact) {
@@ -50,6 +52,7 @@ func (r *registration) newEnrollment(code matched, face accountFace) (*enrollmen
 		Username: r.Username.Display, UsernameKey: r.Username.Key, Email: r.Email, Locale: firstOf(r.Locale, face.Locale),
 		Generation: 1, MailNumber: 1, RequestID: r.RequestID, LastMailAt: r.now, ExpiresAt: r.now.Add(max(holdUnmailed, r.policy.ActivationWindow)),
 		InvoiceMonth: code.newest.month(), CodeAgeDays: max(0, int(r.now.Sub(code.newest.EmailedAt)/(24*time.Hour))),
+		SignedUpAt: r.now, SignedUpWith: r.Browser,
 	}
 	fact := e.fact(r.ref, r.now, "")
 	return e, fact
@@ -58,10 +61,11 @@ func (r *registration) newEnrollment(code matched, face accountFace) (*enrollmen
 func (r *registration) insert(ctx context.Context, e *enrollmentRow) error {
 	if _, err := r.ExecContext(ctx, `
 		INSERT INTO enrollments (id, tenant, account, code_hash, state, username, username_key, email, locale, generation,
-			mail_number, request_id, sequence, invoice_month, code_age_days, registered_at, last_mail_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17)`,
+			mail_number, request_id, sequence, invoice_month, code_age_days, registered_at, last_mail_at, signed_up_at, expires_at,
+			signed_up_with)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $16, $17, $18)`,
 		e.ID, e.Tenant, e.Account, e.CodeHash, e.State, e.Username, e.UsernameKey, e.Email, e.Locale, e.Generation,
-		e.MailNumber, e.RequestID, e.Sequence, e.InvoiceMonth, e.CodeAgeDays, r.now, e.ExpiresAt); err != nil {
+		e.MailNumber, e.RequestID, e.Sequence, e.InvoiceMonth, e.CodeAgeDays, r.now, e.ExpiresAt, e.SignedUpWith); err != nil {
 		return fmt.Errorf("begin an enrollment: %w", err)
 	}
 	return nil
@@ -129,13 +133,13 @@ func (t *tx) save(ctx context.Context, e *enrollmentRow, from []enrollment.State
 		UPDATE enrollments SET state = $3, username = $4, username_key = $5, email = $6, generation = $7, mail_number = $8,
 			corrections = $9, resends = $10, request_id = $11, sequence = $12, last_mail_at = $13, mailed_at = $14,
 			opened_at = $15, opened_by_machine_at = $16, expires_at = $17,
-			refused_at = $19, locale = $20,
+			refused_at = $19, locale = $20, signed_up_at = $21, signed_up_with = $22,
 			activated_at = coalesce(activated_at, CASE WHEN $3 = 'activated' THEN $18::timestamptz END),
 			ended_at = coalesce(ended_at, CASE WHEN $3 IN ('expired', 'cancelled') THEN $18::timestamptz END)
 		WHERE id = $1 AND state = ANY ($2)`,
 		e.ID, pq.Array(from), e.State, e.Username, e.UsernameKey, e.Email, e.Generation, e.MailNumber,
 		e.Corrections, e.Resends, e.RequestID, e.Sequence, e.LastMailAt, e.MailedAt,
-		e.OpenedAt, e.OpenedByBot, e.ExpiresAt, t.now, e.RefusedAt, e.Locale)
+		e.OpenedAt, e.OpenedByBot, e.ExpiresAt, t.now, e.RefusedAt, e.Locale, e.SignedUpAt, e.SignedUpWith)
 	if err != nil {
 		return fmt.Errorf("save enrollment %s: %w", e.ID, err)
 	}

@@ -60,3 +60,17 @@ func TestEventsKeptBeforeTheirIdentityWasHashedAreStillKnown(t *testing.T) {
 		}
 	}
 }
+
+func TestAPendingSignUpOfBeforeWasSentWhenItWasRegistered(t *testing.T) {
+	db, migrate := before(t, 5)
+	db.MustExec(`INSERT INTO accounts (tenant, account_key, ref) VALUES ('mongo', '1004827', 'ref')`)
+	db.MustExec(`
+		INSERT INTO enrollments (id, tenant, account, code_hash, state, username, username_key, email, registered_at, expires_at)
+		SELECT gen_random_uuid(), 'mongo', id, decode(repeat('00', 32), 'hex'), 'registered', 'ada', 'ada', 'ada@company.example', '2026-11-20 08:00Z', '2026-11-27 08:00Z'
+		FROM accounts`)
+	migrate()
+	var same bool
+	if err := db.Get(&same, `SELECT signed_up_at = registered_at AND signed_up_with = '' FROM enrollments`); err != nil || !same {
+		t.Errorf("%t, %v", same, err)
+	}
+}

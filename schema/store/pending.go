@@ -149,7 +149,7 @@ func (t *tx) mailAgain(ctx context.Context, e *enrollmentRow, ref string, face a
 	if err := t.announce(e.Tenant, e.ID.String(), events.ActivationResent{Fact: fact}); err != nil {
 		return err
 	}
-	return t.requestMail(e, ref, face, p.ActivationWindow)
+	return t.requestMail(ctx, e, ref, face, p.ActivationWindow)
 }
 
 // correctable refuses one correction too many.
@@ -176,7 +176,7 @@ func (t *tx) correct(ctx context.Context, e *enrollmentRow, to enrollment.Addres
 	if err := t.announce(e.Tenant, e.ID.String(), events.EmailCorrected{Fact: fact}); err != nil {
 		return err
 	}
-	return t.requestMail(e, ref, face, p.ActivationWindow)
+	return t.requestMail(ctx, e, ref, face, p.ActivationWindow)
 }
 
 // keepAddress remembers where a generation's link goes.

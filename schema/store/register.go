@@ -350,7 +350,7 @@ func (r *registration) begin(ctx context.Context, code matched) (*enrollment.Ref
 	if err := r.announce(e.Tenant, e.ID.String(), events.Registered{Fact: fact}); err != nil {
 		return nil, err
 	}
-	return nil, r.requestMail(e, r.ref, face, r.policy.ActivationWindow)
+	return nil, r.requestMail(ctx, e, r.ref, face, r.policy.ActivationWindow)
 }
 
 // continueWith lets the same person go on with a pending enrollment.
@@ -374,6 +374,7 @@ func (r *registration) continueWith(ctx context.Context, e *enrollmentRow) (*enr
 			return r.usernameTaken(ctx)
 		}
 	}
+	e.SignedUpAt, e.SignedUpWith = r.now, r.Browser
 	e.grant(enrollment.Wish{RequestID: r.RequestID, Locale: r.Locale})
 	face, err := r.face(ctx, e.Account)
 	if err != nil {

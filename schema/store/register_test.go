@@ -239,11 +239,13 @@ func TestARegistrationAnnouncesFactAndMail(t *testing.T) {
 	s := stage(t)
 	emailed := daysAgo(3.5)
 	s.bills(mongo, invoice("100482-7", "QX4T-88ZK", emailed), invoice("1004827", "", daysAgo(1), func(m *events.InvoiceEmailed) { m.CompanyName = "Bob & Sons" }))
-	id := s.admits(s.form(mongo, "1004827", "qx4t88zk", named(t, "Bob’sBuilding"), func(a *enrollment.Application) { a.Email = "bob@gmail.com"; a.Locale = "" }))
+	id := s.admits(s.form(mongo, "1004827", "qx4t88zk", named(t, "Bob’sBuilding"), func(a *enrollment.Application) {
+		a.Email, a.Locale, a.Browser = "bob@gmail.com", "", "Firefox, Windows"
+	}))
 	mail := only[events.ActivationRequested](t, s.announced())
 	want := events.ActivationRequested{EnrollmentID: id.String(), Generation: 1, Number: 1, To: "bob@gmail.com", Username: "Bob’sBuilding",
-		CompanyName: "Bob & Sons", AccountNumber: "1004827", AccountRef: s.Ring.AccountRef(mongo, "1004827"), Locale: "en-US", ValidForSeconds: 72 * 3600}
-	if diff := cmp.Diff(want, mail, cmpopts.IgnoreFields(mail, "RequestedAt")); diff != "" {
+		CompanyName: "Bob & Sons", AccountNumber: "1004827", AccountRef: s.Ring.AccountRef(mongo, "1004827"), Locale: "en-US", ValidForSeconds: 72 * 3600, SignedUpWith: "Firefox, Windows"}
+	if diff := cmp.Diff(want, mail, cmpopts.IgnoreFields(mail, "RequestedAt", "SignedUpAt")); diff != "" {
 		t.Errorf("mail (-want +got):\n%s", diff)
 	}
 	fact := only[events.Registered](t, s.announced()).Fact

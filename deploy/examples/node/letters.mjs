@@ -17,9 +17,13 @@ function letter(tenant, to, id, subject, lines) {
 
 // activationLetter goes to an address that somebody typed. A mistyped one leads it to a stranger, so it holds no more than the end of
 // the account number.
-export function activationLetter(tenant, id, { to, username, companyName, accountNumber, validForSeconds }, link) {
+export function activationLetter(tenant, id, request, link) {
+  const { to, username, companyName, accountNumber, validForSeconds, signedUpAt, signedUpWith, hasLogIn } = request;
   const whose = companyName ? `the account of ${oneLine(companyName)}` : "an account";
   const end = tail(accountNumber);
+  const when = new Intl.DateTimeFormat("en-US", { dateStyle: "full", timeStyle: "long", timeZone: tenant.timeZone });
+  const began = signedUpAt ? ` Somebody gave your address on ${when.format(new Date(signedUpAt))}${signedUpWith ? `, in ${oneLine(signedUpWith)}` : ""}.` : "";
+  const logIn = hasLogIn ? ["This address has a log-in already. The account can be added to it instead: log in and choose “Add another account”.", ""] : [];
   return letter(tenant, to, id, `Finish signing up for your ${tenant.name} account`, [
     `Hello ${oneLine(username)},`,
     "",
@@ -30,7 +34,12 @@ export function activationLetter(tenant, id, { to, username, companyName, accoun
     "",
     `   ${link}`,
     "",
-    `The link works for ${inWords(validForSeconds)}. If this was not you, do nothing: the request ends by itself.`,
+    `The link works for ${inWords(validForSeconds)}.`,
+    "",
+    ...logIn,
+    `This was not you?${began} Cancel the sign-up here, or do nothing: it ends by itself.`,
+    "",
+    `   ${link}/not-me`,
     "",
     `Questions? ${tenant.support}`,
   ]);
