@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,8 +35,8 @@ func TestBrowserFindsNoBarriers(t *testing.T) {
 			if wide := b.text(`String(document.documentElement.scrollWidth)`); width == 390 && wide != "390" {
 				t.Errorf("%s: on a screen of 390 the page is %s wide", state, wide)
 			}
+			b.shot(fmt.Sprintf("barriers %s %d", strings.ReplaceAll(state, "/", " "), width))
 		}
-		b.shot("barriers " + strings.ReplaceAll(state, "/", " "))
 	}
 	typed := func(name, text string) chromedp.Action[chromedp.Void] { // in the place of what the page kept
 		input := `main input[name=` + name + `]`
