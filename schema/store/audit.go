@@ -79,8 +79,10 @@ func (s *Store) MailLog(ctx context.Context, tenant, state string, limit int) ([
 		return t.SelectContext(ctx, &all, `
 			SELECT m.last_try_at, m.tenant, coalesce(f.account_number, '') AS account_number, m.purpose, m.generation, m.number, m.state,
 				m.failure, m.smtp_status, m.reply, m.message_id
-			FROM mails AS m LEFT JOIN enrollments AS e ON e.id = m.enrollment LEFT JOIN security_notices AS n ON n.id = m.enrollment
-			LEFT JOIN LATERAL (SELECT account_number FROM invoice_emails WHERE account = coalesce(e.account, n.account) ORDER BY emailed_at DESC LIMIT 1) AS f ON true
+			FROM mails AS m LEFT JOIN enrollments AS e ON e.id = m.enrollment
+			LEFT JOIN security_notices AS n ON n.id = m.enrollment LEFT JOIN password_resets AS r ON r.id = m.enrollment
+			LEFT JOIN LATERAL (SELECT account FROM memberships WHERE user_id = coalesce(n.user_id, r.user_id) ORDER BY since, account LIMIT 1) AS a ON true
+			LEFT JOIN LATERAL (SELECT account_number FROM invoice_emails WHERE account = coalesce(e.account, n.account, a.account) ORDER BY emailed_at DESC LIMIT 1) AS f ON true
 			WHERE ($1 = '' OR m.tenant = $1) AND ($2 = '' OR m.state = $2) ORDER BY m.last_try_at DESC LIMIT $3`, tenant, state, limit)
 	})
 	return all, err

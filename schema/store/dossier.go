@@ -72,12 +72,15 @@ func (t *tx) timeline(ctx context.Context, account int64) ([]enrollment.Happenin
 			e.id::text AS enrollment
 		FROM mails AS m JOIN enrollments AS e ON e.id = m.enrollment WHERE e.account = $1`,
 		`SELECT m.last_try_at AS at, m.purpose || ' mail ' || m.state AS what,
-			CASE WHEN u.username IS NOT NULL THEN 'to user ' || u.username WHEN n.kind = 'enrollment-closed' THEN 'to who signed up' ELSE 'to the billing address' END ||
+			CASE WHEN u.username IS NOT NULL THEN 'to user ' || u.username WHEN m.purpose = 'enrollment-closed' THEN 'to who signed up' ELSE 'to the billing address' END ||
 				CASE WHEN m.failure = '' THEN '' ELSE ', ' || m.failure END ||
 				CASE WHEN m.smtp_status = 0 THEN '' ELSE ', SMTP ' || m.smtp_status END || CASE WHEN m.reply = '' THEN '' ELSE ' ' || m.reply END AS detail,
 			'' AS enrollment
-		FROM security_notices AS n JOIN mails AS m ON m.enrollment = n.id AND m.purpose = n.kind LEFT JOIN users AS u ON u.id = n.user_id
-		WHERE n.account = $1 OR n.account IS NULL AND n.user_id IN (SELECT user_id FROM memberships WHERE account = $1)`,
+		FROM (
+			SELECT id, kind, user_id FROM security_notices WHERE account = $1
+			UNION ALL SELECT n.id, n.kind, n.user_id FROM memberships AS a JOIN security_notices AS n USING (user_id) WHERE a.account = $1 AND n.account IS NULL
+			UNION ALL SELECT r.id, 'password-reset', r.user_id FROM memberships AS a JOIN password_resets AS r USING (user_id) WHERE a.account = $1) AS n
+		JOIN mails AS m ON m.enrollment = n.id AND m.purpose = n.kind LEFT JOIN users AS u ON u.id = n.user_id`,
 		`SELECT e.opened_at AS at, 'activation page opened' AS what, '' AS detail, e.id::text AS enrollment FROM enrollments AS e WHERE e.account = $1 AND e.opened_at IS NOT NULL`,
 		`SELECT v.at, 'user ' || v.what AS what, u.username AS detail, '' AS enrollment
 		FROM user_activity AS v JOIN users AS u ON u.id = v.user_id JOIN memberships AS m ON m.user_id = u.id WHERE m.account = $1`,

@@ -194,7 +194,7 @@ func (s *scene) one(query string, args ...any) (text string) {
 	return text
 }
 
-func TestStaffSeeTheNoticesOfAnAccount(t *testing.T) {
+func TestStaffSeeWhatAnAccountsPeopleWereMailed(t *testing.T) {
 	s := stage(t)
 	a := s.form(mongo, "100482-7", "QX4T-88ZK", named(t, "bob"))
 	s.bills(mongo, invoice("100482-7", "QX4T-88ZK", daysAgo(1)), invoice("200", "MB07-22YL", daysAgo(1)))
@@ -204,9 +204,14 @@ func TestStaffSeeTheNoticesOfAnAccount(t *testing.T) {
 	refused(t, err, enrollment.CodeUsed)
 	_, err = s.ChangePassword(t.Context(), mongo, user, otherHash, somewhere)
 	ok(t, err)
+	ok(t, s.forgets("bob", ""))
+	asked := map[string]enrollment.Purpose{only[events.PasswordResetRequested](t, s.announced()).ResetID: enrollment.ResetMail}
 	for _, n := range s.notices() {
-		m := enrollment.Mail{Tenant: mongo, Enrollment: uuid.MustParse(n.NoticeID), Purpose: enrollment.Purpose(n.Kind), Generation: 1, Number: 1,
-			MessageID: n.NoticeID, GiveUpAt: time.Now().Add(time.Hour)}
+		asked[n.NoticeID] = enrollment.Purpose(n.Kind)
+	}
+	for id, purpose := range asked {
+		m := enrollment.Mail{Tenant: mongo, Enrollment: uuid.MustParse(id), Purpose: purpose, Generation: 1, Number: 1,
+			MessageID: id, GiveUpAt: time.Now().Add(time.Hour)}
 		if c, err := s.ClaimMail(t.Context(), m); err != nil || c.Verdict != enrollment.SendNow {
 			t.Fatalf("claim: %+v, %v", c, err)
 		}
@@ -227,6 +232,7 @@ func TestStaffSeeTheNoticesOfAnAccount(t *testing.T) {
 	}
 	want := []string{
 		"code-tried mail accepted: to the billing address", "code-tried mail accepted: to user bob", "password-changed mail accepted: to user bob",
+		"password-reset mail accepted: to user bob",
 	}
 	if diff := cmp.Diff(want, lines("100482-7")); diff != "" {
 		t.Errorf("timeline (-want +got):\n%s", diff)
@@ -240,7 +246,7 @@ func TestStaffSeeTheNoticesOfAnAccount(t *testing.T) {
 	for _, m := range log {
 		accounts[string(m.Purpose)+" "+m.AccountNumber]++
 	}
-	if diff := cmp.Diff(map[string]int{"code-tried 100482-7": 2, "password-changed ": 1}, accounts); diff != "" {
+	if diff := cmp.Diff(map[string]int{"code-tried 100482-7": 2, "password-changed 100482-7": 1, "password-reset 100482-7": 1}, accounts); diff != "" {
 		t.Errorf("mail log (-want +got):\n%s", diff)
 	}
 
