@@ -26,7 +26,7 @@ func TestACallerIsVerifiedBeforeAnythingIsTold(t *testing.T) {
 	b.get(page).is(t, 200, "Caller not verified")
 	b.post(page+"/verify-caller", url.Values{"how": {"called-back"}}).is(t, 303, page+"?done=verify-caller")
 	verified := b.get(page)
-	verified.is(t, 200, "The caller called back at the number of record. That holds for you and this account until")
+	verified.is(t, 200, "The caller was called back at the number of record. That holds for you and this account until")
 	if strings.Contains(verified.body, "You may say only") {
 		t.Error("the page still says that nothing may be told")
 	}

@@ -21,7 +21,7 @@ var CallerChecks = [...]CallerCheck{CalledBack, GavePIN, KnewInvoice, InPerson, 
 func (c CallerCheck) Words() string {
 	switch c {
 	case CalledBack:
-		return "called back at the number of record"
+		return "was called back at the number of record"
 	case GavePIN:
 		return "gave the PIN or password of the account"
 	case KnewInvoice:

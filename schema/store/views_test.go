@@ -69,7 +69,7 @@ func TestACallerIsVerifiedForASittingAndAnAccount(t *testing.T) {
 	trail := strings.Join(s.audited(), "\n")
 	for _, line := range []string{
 		"idp|7 verify-caller mongo 1: the caller could not be verified (nothing may be told)",
-		"idp|7 verify-caller mongo 1: the caller called back at the number of record (holds until ",
+		"idp|7 verify-caller mongo 1: the caller was called back at the number of record (holds until ",
 	} {
 		if !strings.Contains(trail, line) {
 			t.Errorf("the trail lacks %q:\n%s", line, trail)
