@@ -109,7 +109,7 @@ func (p *portal) showActivate(w http.ResponseWriter, r *http.Request, i enrollme
 	return p.show(w, r, a.Status, view{
 		Name: "activate", Title: v.say("Choose a password"), Step: stepPassword, Problem: len(a.Problems) > 0,
 		Body: activatePage{
-			Company: i.CompanyName, Username: i.Username, Until: moment(r.Context(), i.ExpiresAt), Fields: fields, Answer: a.on(fields),
+			Company: i.CompanyName, Username: i.Username, Until: longMoment(r.Context(), i.ExpiresAt), Fields: fields, Answer: a.on(fields),
 		},
 	})
 }

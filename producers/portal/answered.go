@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// contentPolicy allows our style sheets, our drawings, and forms that lead back here; no script, whoever wrote it.
+// contentPolicy allows our style sheets, our drawings, and forms that lead back here; no script, whoever wrote it. Only a view with
+// a Script may run one, our own, and ask this host.
 const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 // answered is an http.ResponseWriter that holds the answer back until it is whole.

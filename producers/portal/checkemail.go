@@ -111,7 +111,7 @@ func (p *portal) showCheckEmail(w http.ResponseWriter, r *http.Request, f form, 
 	body := checkEmailPage{Stage: "unknown", Answer: a}
 	v := view{
 		Name: "check-email", Title: voiceIn(r.Context()).say("Check your e-mail"), Step: stepCheckEmail, Problem: len(a.Problems) > 0,
-		Here: "/signup/check-email",
+		Here: "/signup/check-email", Script: deliveryScriptPath,
 	}
 
 	if id, ok := p.pending(r); ok {
@@ -125,11 +125,11 @@ func (p *portal) showCheckEmail(w http.ResponseWriter, r *http.Request, f form, 
 	}
 	switch body.Stage {
 	case "unknown", "over":
-		v.Step = 0
+		v.Step, v.Script = 0, ""
 	case "closed":
-		v.Step, v.Title = 0, voiceIn(r.Context()).say("The account was closed")
+		v.Step, v.Title, v.Script = 0, voiceIn(r.Context()).say("The account was closed"), ""
 	case "activated":
-		v.Step = stepLogIn
+		v.Step, v.Script = stepLogIn, ""
 	}
 	v.Body = body
 	return p.show(w, r, a.Status, v)
@@ -157,7 +157,7 @@ func (p *portal) pendingPage(r *http.Request, pending enrollment.Pending, f form
 		body.SentAt = moment(r.Context(), pending.MailedAt)
 	}
 	if pending.State == enrollment.Mailed && !pending.ExpiresAt.IsZero() {
-		body.OpenUntil = moment(r.Context(), pending.ExpiresAt)
+		body.OpenUntil = longMoment(r.Context(), pending.ExpiresAt)
 	}
 	if pending.ResendAfter > 0 {
 		body.ResendIn = v.wait(pending.ResendAfter)

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,13 @@ var pageFiles embed.FS
 
 //go:embed assets/portal.css
 var stylesheet []byte
+
+// deliveryScript is the only script: it looks after the mail again while the page about it is open.
+//
+//go:embed assets/check-email.js
+var deliveryScript []byte
+
+const deliveryScriptPath = "/assets/check-email.js"
 
 // pageNames are the files in pages/, layout aside.
 var pageNames = [...]string{
@@ -102,7 +110,8 @@ type view struct {
 	SignedIn bool
 	View     *enrollment.View // staff look; nil: the customer does
 	Tenant   *tenants.Tenant
-	Assets   string // changes with the style sheet
+	Assets   string // changes with the style sheet and the script
+	Script   string // of the page's own; empty: none, and the browser is told to run none
 	Here     string // where GET shows the page; empty: at the address that was asked for
 	Body     any
 
@@ -116,6 +125,9 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, status int, v view
 	v.SignedIn, v.View = p.signedIn(r), viewIn(r.Context())
 	v.Locale, v.Languages = voiceIn(r.Context()).String(), languageLinks(r, v.Here)
 	p.speak(w, r)
+	if v.Script != "" {
+		w.Header().Set("Content-Security-Policy", contentPolicy+"; script-src 'self'; connect-src 'self'")
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	if err := voiceIn(r.Context()).pages[v.Name].ExecuteTemplate(w, "layout", v); err != nil {
@@ -125,7 +137,7 @@ func (p *portal) show(w http.ResponseWriter, r *http.Request, status int, v view
 }
 
 func assetVersion() string {
-	sum := sha256.Sum256(stylesheet)
+	sum := sha256.Sum256(slices.Concat(stylesheet, deliveryScript))
 	return hex.EncodeToString(sum[:6])
 }
 
@@ -157,6 +169,13 @@ func (f field) DescribedBy() string {
 		ids = append(ids, string(f.Name)+"-error")
 	}
 	return strings.Join(ids, " ")
+}
+
+func (p *portal) deliveryScript(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // its address changes with it
+	_, err := w.Write(deliveryScript)
+	return err
 }
 
 func (p *portal) stylesheet(w http.ResponseWriter, r *http.Request) error {

@@ -121,7 +121,7 @@ func everyPage(t *testing.T) map[string]handler {
 			pending.State, pending.Email, pending.Username, pending.CompanyName = state, "ada@bobsbuilding.example", "Bob’sBuilding", "Bob's <Building>"
 			scenes["check-email, "+string(state)+" "+name] = func(w http.ResponseWriter, r *http.Request) error {
 				body := p.pendingPage(r, pending, form{}, answer{})
-				return p.show(w, r, 200, view{Name: "check-email", Title: voiceIn(r.Context()).say("Check your e-mail"), Step: stepCheckEmail, Body: body})
+				return p.show(w, r, 200, view{Name: "check-email", Title: voiceIn(r.Context()).say("Check your e-mail"), Step: stepCheckEmail, Script: deliveryScriptPath, Body: body})
 			}
 		}
 	}

@@ -108,6 +108,7 @@ func (p *portal) routes() *http.ServeMux {
 	page("/forgot-username", methods{"GET": p.forgotUsernameForm, "POST": p.forgotUsername})
 	page("/reset-password/{token...}", methods{"GET": p.resetForm, "POST": p.reset})
 
+	page(deliveryScriptPath, methods{"GET": p.deliveryScript})
 	page("/assets/portal.css", methods{"GET": p.stylesheet})
 	page("/brand.css", methods{"GET": p.brandColors})
 	page("/brand.svg", methods{"GET": p.brandIcon})

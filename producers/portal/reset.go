@@ -155,7 +155,7 @@ func (p *portal) showReset(w http.ResponseWriter, r *http.Request, recovery enro
 	fields := v.newPasswordFields(tenant.Policy.PasswordMin)
 	return p.show(w, r, a.Status, view{
 		Name: "reset-password", Title: v.say("Choose a new password"), Problem: len(a.Problems) > 0,
-		Body: resetPage{Username: recovery.Username, Until: moment(r.Context(), recovery.ExpiresAt), Fields: fields, Answer: a.on(fields)},
+		Body: resetPage{Username: recovery.Username, Until: longMoment(r.Context(), recovery.ExpiresAt), Fields: fields, Answer: a.on(fields)},
 	})
 }
 

@@ -49,7 +49,8 @@ func checkStructure(t *testing.T, page []byte) {
 type structure struct {
 	ids, labels        map[string]bool
 	references, inputs []string
-	h1, level          int
+	h1, level, scripts int
+	body               string // its class, from where it begins on
 	faults             []string
 }
 
@@ -81,7 +82,17 @@ func (s *structure) see(n *html.Node) {
 		if text(n) == "" {
 			s.fault("page has no title")
 		}
-	case "script", "style", "iframe", "object":
+	case "script":
+		if path, _, _ := strings.Cut(attribute(n, "src"), "?"); path != deliveryScriptPath || n.FirstChild != nil || s.body != "" {
+			s.fault("page has a script that is not ours")
+		}
+		s.scripts++
+	case "body":
+		s.body = attribute(n, "class")
+		if s.scripts > 0 && s.body != "page-check-email" {
+			s.fault("%s has a script", s.body)
+		}
+	case "style", "iframe", "object":
 		s.fault("page has a %s", n.Data)
 	case "img":
 		if attribute(n, "alt") == "" {

@@ -87,6 +87,11 @@ func moment(ctx context.Context, at time.Time) string {
 	return voiceIn(ctx).Moment(at.In(tenantIn(ctx).TimeZone))
 }
 
+// longMoment is when a link ends, in the words of the mail that brought it.
+func longMoment(ctx context.Context, at time.Time) string {
+	return voiceIn(ctx).LongMoment(at.In(tenantIn(ctx).TimeZone))
+}
+
 // voices are those of all tenants' locales, by tag.
 type voices map[string]*voice
 
