@@ -79,6 +79,9 @@ func TestBrowserSeesWhatBecomesOfTheMail(t *testing.T) {
 	if title := b.text(`document.querySelector("h1").innerText`); title != "Your account is active" {
 		t.Errorf("the title is still %q", title)
 	}
+	if again := b.text(`document.querySelector("form[action='/signup/resend']").checkVisibility() ? "offered" : ""`); again != "" {
+		t.Error("another mail is still offered")
+	}
 	b.shot("delivery activated")
 	b.do(chromedp.Click(chromedp.CSS(`#delivery a`)), chromedp.WaitVisible(chromedp.CSS(`main input[name=password]`)))
 }

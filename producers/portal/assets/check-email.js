@@ -1,5 +1,5 @@
 // Keeps what /signup/check-email says of the mail up to date while the page is open. Without it, the page's own link looks again.
-// Only texts are replaced, never what has the focus or a form that somebody fills in; #delivery is read out by screen readers.
+// Only texts are replaced, never what has the focus or a form that somebody fills in. #delivery is read out by screen readers.
 "use strict";
 
 (() => {
@@ -19,8 +19,13 @@
       const fresh = page.getElementById(id);
       if (!shown || shown.contains(document.activeElement)) continue;
       if (fresh?.textContent === shown.textContent) continue;
+      shown.hidden = !fresh;
       shown.replaceChildren(...(fresh ? Array.from(fresh.childNodes, (n) => document.importNode(n, true)) : []));
       if (id === "delivery") shown.dataset.stage = now.dataset.stage;
+    }
+    if (open.includes(stage())) return;
+    for (const form of document.querySelectorAll("main .slot")) {
+      form.hidden = !form.contains(document.activeElement); // it would lead to this page again
     }
   }
 
