@@ -36,6 +36,7 @@ var imports = map[string][]string{
 	"producers/billing/conformance": {"events"},
 	"producers/deadlines":           {},
 	"producers/helpdesk":            {"events", "schema/enrollment"},
+	"producers/helpdesk/idptest":    {},
 	"producers/outbox":              {"events"},
 	"producers/portal":              {"schema/enrollment", "schema/keyring", "schema/locale", "schema/tenants"},
 	"deploy/local":                  {},

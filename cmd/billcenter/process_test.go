@@ -190,6 +190,16 @@ func startRoles(t *testing.T) *roles {
 
 func startRolesOn(t *testing.T, broker string, nats func(who string) []string) *roles {
 	t.Helper()
+	w := prepareRoles(t, broker, nats)
+	for _, name := range roleNames {
+		w.role(name)
+	}
+	return w
+}
+
+// prepareRoles is all that roles need, and none of them started.
+func prepareRoles(t *testing.T, broker string, nats func(who string) []string) *roles {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "billcenter-run-")
 	if err != nil {
 		t.Fatal(err)
@@ -224,9 +234,6 @@ func startRolesOn(t *testing.T, broker string, nats func(who string) []string) *
 	w.staff = "http://" + staff
 	w.flags = append(w.flags, "--smtp-addr", sink.SMTPAddr(), "--smtp-security", "none", "--portal-addr", w.portal,
 		"--staff-addr", staff, "--staff-url", w.staff, "--oidc-issuer", "http://"+freeAddr(t), "--oidc-client-id", "office") // the provider is away
-	for _, name := range roleNames {
-		w.role(name)
-	}
 	return w
 }
 

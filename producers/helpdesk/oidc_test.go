@@ -1,101 +1,18 @@
 package helpdesk
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc/oidctest"
+	"github.com/mongotel/billcenter/producers/helpdesk/idptest"
 )
 
-// idp is an OpenID provider at which everybody is signed in already: it speaks the authorization code flow with PKCE, and
-// says about them what a test wants.
-type idp struct {
-	*httptest.Server
-	t         *testing.T
-	key       *ecdsa.PrivateKey
-	claims    map[string]any // beside, or instead of, what it says by itself
-	signer    *ecdsa.PrivateKey
-	challenge string
-	nonce     string
-	down      bool
-}
-
-const (
-	clientID     = "billcenter-office"
-	clientSecret = "s3cr3t/of+the client" // which basic authentication encodes
-)
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func openIDP(t *testing.T) *idp {
-	p := &idp{t: t, key: newKey(t)}
-	p.signer = p.key
-	documents := &oidctest.Server{PublicKeys: []oidctest.PublicKey{{PublicKey: p.key.Public(), KeyID: "k", Algorithm: "ES256"}}, Algorithms: []string{"ES256"}}
-	mux := http.NewServeMux()
-	mux.Handle("/", documents)
-	mux.HandleFunc("/auth", p.authorize)
-	mux.HandleFunc("/token", p.token)
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p.down {
-			http.Error(w, "down", http.StatusBadGateway)
-			return
-		}
-		mux.ServeHTTP(w, r)
-	}))
-	t.Cleanup(p.Close)
-	documents.SetIssuer(p.URL)
-	return p
-}
-
-func (p *idp) authorize(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if q.Get("response_type") != "code" || q.Get("client_id") != clientID || !strings.Contains(q.Get("scope"), "openid") || q.Get("code_challenge_method") != "S256" || q.Get("nonce") == "" || q.Get("state") == "" {
-		http.Error(w, "invalid_request", http.StatusBadRequest)
-		return
-	}
-	p.challenge, p.nonce = q.Get("code_challenge"), q.Get("nonce")
-	http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {"good-code"}, "state": {q.Get("state")}}.Encode(), http.StatusSeeOther)
-}
-
-func (p *idp) token(w http.ResponseWriter, r *http.Request) {
-	id, secret, _ := r.BasicAuth()
-	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
-	w.Header().Set("Content-Type", "application/json")
-	if id != clientID || secret != url.QueryEscape(clientSecret) || r.PostFormValue("code") != "good-code" || base64.RawURLEncoding.EncodeToString(sum[:]) != p.challenge {
-		w.WriteHeader(http.StatusBadRequest)
-		_ = json.NewEncoder(w).Encode(map[string]string{"error": "invalid_grant"})
-		return
-	}
-	claims := map[string]any{"iss": p.URL, "aud": clientID, "sub": "248289761001", "nonce": p.nonce, "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(), "name": "Grace Hopper"}
-	for name, value := range p.claims {
-		claims[name] = value
-	}
-	text, err := json.Marshal(claims)
-	if err != nil {
-		p.t.Error(err)
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "a", "token_type": "Bearer", "id_token": oidctest.SignIDToken(p.signer, "k", "ES256", string(text))})
-}
-
-func openWith(t *testing.T, p *idp, claim string) *desk {
+func openWith(t *testing.T, p *idptest.Provider, claim string) *desk {
 	return open(t, func(o *Options) {
-		o.OIDC = &OIDC{Issuer: p.URL, ClientID: clientID, ClientSecret: clientSecret, RolesClaim: claim}
+		o.OIDC = &OIDC{Issuer: p.URL, ClientID: idptest.ClientID, ClientSecret: idptest.ClientSecret, RolesClaim: claim}
 	})
 }
 
@@ -115,9 +32,9 @@ func (b *browser) signsIn(path string) answer {
 }
 
 func TestStaffSignInAtTheProvider(t *testing.T) {
-	p := openIDP(t)
+	p := idptest.Open(t)
 	d := openWith(t, p, "roles")
-	p.claims = map[string]any{"roles": []string{"agent", "cook"}}
+	p.Says(map[string]any{"roles": []string{"agent", "cook"}})
 	b := d.browser()
 	b.signsIn("/accounts/mongo/100482-7?x=1").is(t, 303, "/accounts/mongo/100482-7?x=1")
 	b.get("/accounts/mongo/100482-7").is(t, 200, "can-enroll")
@@ -134,7 +51,7 @@ func TestStaffSignInAtTheProvider(t *testing.T) {
 
 func TestRolesAreReadFromWhateverClaim(t *testing.T) {
 	t.Parallel()
-	p := openIDP(t)
+	p := idptest.Open(t)
 	for _, c := range []struct {
 		claim  string
 		claims map[string]any
@@ -149,7 +66,7 @@ func TestRolesAreReadFromWhateverClaim(t *testing.T) {
 		{"a.b", map[string]any{"a": "agent"}, ""},
 		{"roles", nil, ""},
 	} {
-		p.claims = c.claims
+		p.Says(c.claims)
 		d := openWith(t, p, c.claim)
 		b := d.browser()
 		if c.want == "" {
@@ -164,33 +81,19 @@ func TestRolesAreReadFromWhateverClaim(t *testing.T) {
 
 // What the provider did not say about this person, for this office and this attempt, lets nobody in.
 func TestForgedAnswers(t *testing.T) {
-	p := openIDP(t)
+	p := idptest.Open(t)
 	d := openWith(t, p, "roles")
-	good := map[string]any{"roles": "agent"}
-	with := func(name string, value any) map[string]any { return map[string]any{"roles": "agent", name: value} }
-	for _, c := range []struct {
-		name   string
-		claims map[string]any
-		signer bool
-	}{
-		{"for another client", with("aud", "another"), false},
-		{"of another issuer", with("iss", "https://evil.example"), false},
-		{"of another attempt", with("nonce", "another"), false},
-		{"without a nonce", with("nonce", ""), false},
-		{"expired", with("exp", time.Now().Add(-time.Hour).Unix()), false},
-		{"signed by somebody else", good, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			d.t, p.claims, p.signer = t, c.claims, p.key
-			if c.signer {
-				p.signer = newKey(t)
-			}
+	for _, lie := range idptest.Lies("roles", "agent") {
+		t.Run(lie.Name, func(t *testing.T) {
+			d.t = t
+			lie.Tell(p)
 			b := d.browser()
 			b.signsIn("/").is(t, 403, "not for this")
 			b.get("/").is(t, 303, "/login?to=%2F")
 		})
 	}
-	d.t, p.claims, p.signer = t, good, p.key
+	d.t = t
+	p.Says(map[string]any{"roles": "agent"})
 
 	b := d.browser()
 	there := b.get("/login")
@@ -200,21 +103,24 @@ func TestForgedAnswers(t *testing.T) {
 	b.get(callback+"x").is(t, 403, "another browser")
 	b.get(callback).is(t, 403, "another browser") // the attempt was used up by the wrong answer
 
-	p.down = true
+	p.Down(true)
 	d.browser().get(callback).is(t, 403, "another browser")
-	p.down = false
+	p.Down(false)
 	d.browser().signsIn("/").is(t, 303, "/")
-	if strings.Contains(d.log.String(), clientSecret) || strings.Contains(d.log.String(), "good-code") {
-		t.Errorf("a secret is logged:\n%s", d.log)
+	for _, secret := range append(p.Codes(), idptest.ClientSecret) {
+		if strings.Contains(d.log.String(), secret) {
+			t.Errorf("%s is logged:\n%s", secret, d.log)
+		}
 	}
 }
 
 func TestTheProviderIsAway(t *testing.T) {
-	p := openIDP(t)
-	p.down = true
+	p := idptest.Open(t)
+	p.Down(true)
 	d := openWith(t, p, "roles")
 	d.browser().get("/login").is(t, 503, "does not answer")
-	p.down, p.claims = false, map[string]any{"roles": "agent"}
+	p.Down(false)
+	p.Says(map[string]any{"roles": "agent"})
 	d.browser().signsIn("/").is(t, 303, "/")
 }
 
