@@ -181,7 +181,8 @@ func (o *office) finished() {
 		for _, s := range streams {
 			for _, c := range s.Consumers {
 				if c.Name == mailer.Name {
-					return c.Pending == 0 && c.AckPending == 0
+					// A message just stored may be in neither count yet.
+					return c.Pending == 0 && c.AckPending == 0 && c.AckFloor == s.LastSeq
 				}
 			}
 		}
