@@ -12,11 +12,11 @@ import (
 // accountPages are the pages after the log-in, and those that lead back in, in the states that they can be in.
 func accountPages(p *portal, typed form) map[string]handler {
 	one := enrollment.Customer{Username: "x", Email: "ada@bobsbuilding.example", Accounts: []enrollment.Holding{
-		{AccountNumber: "100482-7", CompanyName: "Bob's <Building>", Users: []string{"x", "<evil>"}},
+		{AccountNumber: "100482-7", CompanyName: "Bob's <Building>", Users: []enrollment.Member{{Username: "x", Email: "ada@bobsbuilding.example", Since: time.Now()}, {Username: "<evil>", Email: "x@bobsbuilding.example"}}},
 	}}
 	two := one
 	two.Accounts = append(two.Accounts, enrollment.Holding{
-		AccountNumber: "200", CompanyName: "Bob's <Building>", ClosedAt: time.Now(), AccessUntil: time.Now(), Users: []string{"x"},
+		AccountNumber: "200", CompanyName: "Bob's <Building>", ClosedAt: time.Now(), AccessUntil: time.Now(), Users: []enrollment.Member{{Username: "x"}},
 	})
 	invoices := []enrollment.Invoice{
 		{AccountNumber: "100482-7", Number: "INV-1", IssuedOn: "2026-11-20", DueOn: "2026-12-20", Currency: "USD", AmountDueMinor: 12345, DocumentURL: "https://billing.example/inv/1"},
@@ -32,8 +32,8 @@ func accountPages(p *portal, typed form) map[string]handler {
 		{Data: []byte(`{"values":{"name":"a","browser":"Firefox, <evil>","since":1795000000,"source":"192.0.2.1/32"}}`)},
 		{Data: []byte(`{"values":{}}`)}, {Data: []byte(`garbage`)},
 	}}
-	for _, what := range []string{"signed-in", "password-changed", "password-reset", "account-added", "signed-out-everywhere", "session-ended", "viewed-by-support"} {
-		security.Activity = append(security.Activity, enrollment.Activity{What: what, Source: "192.0.2.1/32", At: time.Now()})
+	for _, what := range []string{"signed-in", "password-changed", "password-reset", "account-added", "signed-out-everywhere", "session-ended", "colleague-removed", "access-left", "access-lost", "viewed-by-support"} {
+		security.Activity = append(security.Activity, enrollment.Activity{What: what, About: "<evil>", Source: "192.0.2.1/32", At: time.Now()})
 	}
 	many := make([]enrollment.Invoice, 50)
 	for i := range many {
@@ -56,10 +56,18 @@ func accountPages(p *portal, typed form) map[string]handler {
 		"invoices, page 2":         page("invoices", list(one, enrollment.InvoiceQuery{Page: 2}, many)),
 		"invoice":                  page("invoice", invoices[0]),
 		"invoice without document": page("invoice", invoices[2]),
-		"payment":                  page("payment", paymentPage{Payments: payments, Page: true, Notice: "Welcome back"}),
-		"payment, nowhere":         page("payment", paymentPage{}),
-		"sent":                     page("sent", nil),
-		"add-account":              func(w http.ResponseWriter, r *http.Request) error { return p.showAdd(w, r, typed, answer{Status: 200}) },
+		"users":                    page("users", usersPage{Customer: two, Notice: "Ended"}),
+		"users, none":              page("users", usersPage{Customer: enrollment.Customer{Username: "x"}}),
+		"remove-user": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showRemove(w, r, removePage{Account: one.Accounts[0], User: "<evil>"}, answer{Status: 200})
+		},
+		"remove-user, oneself": func(w http.ResponseWriter, r *http.Request) error {
+			return p.showRemove(w, r, removePage{Account: one.Accounts[0], User: "x", Self: true}, answer{Status: 200})
+		},
+		"payment":          page("payment", paymentPage{Payments: payments, Page: true, Notice: "Welcome back"}),
+		"payment, nowhere": page("payment", paymentPage{}),
+		"sent":             page("sent", nil),
+		"add-account":      func(w http.ResponseWriter, r *http.Request) error { return p.showAdd(w, r, typed, answer{Status: 200}) },
 		"help-code, asked": func(w http.ResponseWriter, r *http.Request) error {
 			return p.showHelp(w, r, typed, helpPage{Asked: true, AskAgain: "tomorrow", Answer: answer{Status: 200}})
 		},
@@ -90,6 +98,9 @@ func accountPages(p *portal, typed form) map[string]handler {
 			},
 			"help-code": func(w http.ResponseWriter, r *http.Request, a answer) error {
 				return p.showHelp(w, r, typed, helpPage{Answer: a})
+			},
+			"remove-user": func(w http.ResponseWriter, r *http.Request, a answer) error {
+				return p.showRemove(w, r, removePage{Account: one.Accounts[0], User: "<evil>"}, a)
 			},
 			"security": func(w http.ResponseWriter, r *http.Request, a answer) error {
 				a.Tenant = tenantIn(r.Context())

@@ -79,6 +79,8 @@ const (
 	noticeAdded           = "account-added"
 	noticePasswordChanged = "password-changed"
 	noticeSessionEnded    = "session-ended"
+	noticeAccessEnded     = "access-ended"
+	noticeAccessLeft      = "access-left"
 	noticePaid            = "back-from-payment"
 	noticePaidLate        = "back-from-payment-late"
 )
@@ -99,6 +101,10 @@ func (p *portal) takeNotice(r *http.Request) string {
 		return v.say("Your password was changed. Every other browser was logged out.")
 	case noticeSessionEnded:
 		return v.say("The other browser was logged out.")
+	case noticeAccessEnded:
+		return v.say("The access has ended.")
+	case noticeAccessLeft:
+		return v.say("You gave up your access to the account.")
 	case noticePaid:
 		return v.say("Welcome back. What you changed appears here once billing has reported it.")
 	case noticePaidLate:

@@ -33,7 +33,7 @@ const deliveryScriptPath = "/assets/check-email.js"
 // pageNames are the files in pages/, layout aside.
 var pageNames = [...]string{
 	"home", "signup", "check-email", "activate", "dead-link", "login", "account", "help-code", "forgot-password", "message",
-	"forgot-username", "sent", "reset-password", "invoices", "invoice", "payment", "security", "add-account", "not-me",
+	"forgot-username", "sent", "reset-password", "invoices", "invoice", "payment", "security", "add-account", "users", "remove-user", "not-me",
 }
 
 // The steps of an enrollment as the line above its pages shows them, from 1. Pages outside it have step 0.
@@ -74,6 +74,7 @@ func parsePages(v *voice) pages {
 		"invoicePath":  invoicePath,
 		"documentPath": documentPath,
 		"payPath":      payPath,
+		"removePath":   removePath,
 	}).ParseFS(pageFiles, "pages/layout.html", "pages/account-parts.html"))
 	all := make(pages)
 	for _, name := range pageNames {

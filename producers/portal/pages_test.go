@@ -44,6 +44,7 @@ var reasons = []enrollment.Refusal{
 	{Reason: enrollment.LinkDamaged},
 	{Reason: enrollment.LogInFailed},
 	{Reason: enrollment.PasswordWrong, Field: enrollment.FieldCurrent},
+	{Reason: enrollment.LastUser},
 }
 
 func TestPages(t *testing.T) {

@@ -102,6 +102,8 @@ func (p *portal) routes() *http.ServeMux {
 	page("/account/security", methods{"GET": p.forCustomers(p.security), "POST": p.forCustomers(p.changePassword)})
 	page("/account/security/end-session", methods{"POST": p.forCustomers(p.endSession)})
 	page("/account/security/sign-out", methods{"POST": p.forCustomers(p.signOutEverywhere)})
+	page("/account/users", methods{"GET": p.whereSeveral(p.users)})
+	page("/account/users/remove", methods{"GET": p.whereSeveral(p.removeForm), "POST": p.whereSeveral(p.remove)})
 	page("/account/add", methods{"GET": p.forCustomers(p.addForm), "POST": p.forCustomers(p.add)})
 	page("/help/code", methods{"GET": p.helpForm, "POST": p.askForCode})
 	page("/forgot-password", methods{"GET": p.forgotPasswordForm, "POST": p.forgotPassword})

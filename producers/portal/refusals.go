@@ -141,6 +141,8 @@ func sentence(ctx context.Context, r *enrollment.Refusal) string {
 		return v.say("This link is not complete. Some mail programs break long links: copy all of it from the e-mail into the address bar.")
 	case enrollment.LogInFailed:
 		return v.say("Username and password do not belong together.")
+	case enrollment.LastUser:
+		return v.say("Nobody else sees this account, so this access stays. When a colleague has signed up for it, it can end.")
 	case enrollment.PasswordWrong:
 		return v.say("This is not your present password.")
 	default:

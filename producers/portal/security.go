@@ -36,8 +36,31 @@ func (p *portal) security(w http.ResponseWriter, r *http.Request, _ enrollment.C
 	return p.showSecurity(w, r, answer{Status: http.StatusOK})
 }
 
-// changePassword counts the try at the present password as a log-in does, since a browser that was left open is one to guess
-// at. The browser that asks stays logged in, under a new session.
+// prove compares the present password of who is logged in, for what a browser that was left open must not do. The try is
+// counted as at a log-in, and so are many of them; what the password was for takes back the one that was right.
+func (p *portal) prove(r *http.Request, c enrollment.Customer, typed string) (*enrollment.Refusal, error) {
+	var refusal *enrollment.Refusal
+	if errors.As(given(enrollment.FieldCurrent, typed), &refusal) {
+		return refusal, nil
+	}
+	key, _ := enrollment.UsernameKey(c.Username)
+	credential, err := p.store.AttemptLogIn(r.Context(), tenantIn(r.Context()).ID, key, source(r, p.proxies))
+	if errors.As(err, &refusal) {
+		return refusal, nil
+	} else if err != nil {
+		return nil, err
+	}
+	right, err := p.passwords.verify(r.Context(), credential.PasswordHash, enrollment.NormalizePassword(typed))
+	if err != nil {
+		return nil, err
+	}
+	if !right || credential.User != p.user(r) {
+		return &enrollment.Refusal{Reason: enrollment.PasswordWrong, Field: enrollment.FieldCurrent}, nil
+	}
+	return nil, nil
+}
+
+// changePassword leaves the browser that asks logged in, under a new session.
 func (p *portal) changePassword(w http.ResponseWriter, r *http.Request, c enrollment.Customer) error {
 	f, err := readForm(w, r)
 	if err != nil {
@@ -48,26 +71,17 @@ func (p *portal) changePassword(w http.ResponseWriter, r *http.Request, c enroll
 	for _, a := range c.Accounts {
 		context = append(context, a.AccountNumber)
 	}
-	var broken rules
-	broken.add(given(enrollment.FieldCurrent, f.value(enrollment.FieldCurrent)))
-	broken = append(broken, chosen(f, tenant.Policy.PasswordMin, context...)...)
-	if broken != nil {
-		return p.showSecurity(w, r, explain(r.Context(), broken...))
+	if broken := chosen(f, tenant.Policy.PasswordMin, context...); broken != nil {
+		var all rules
+		all.add(given(enrollment.FieldCurrent, f.value(enrollment.FieldCurrent)))
+		return p.showSecurity(w, r, explain(r.Context(), append(all, broken...)...))
 	}
-	key, _ := enrollment.UsernameKey(c.Username)
-	credential, err := p.store.AttemptLogIn(r.Context(), tenant.ID, key, from)
-	var refusal *enrollment.Refusal
-	if errors.As(err, &refusal) {
-		return p.showSecurity(w, r, explain(r.Context(), refusal))
-	} else if err != nil {
-		return err
-	}
-	right, err := p.passwords.verify(r.Context(), credential.PasswordHash, enrollment.NormalizePassword(f.value(enrollment.FieldCurrent)))
+	no, err := p.prove(r, c, f.value(enrollment.FieldCurrent))
 	if err != nil {
 		return err
 	}
-	if !right || credential.User != user {
-		return p.showSecurity(w, r, explain(r.Context(), &enrollment.Refusal{Reason: enrollment.PasswordWrong, Field: enrollment.FieldCurrent}))
+	if no != nil {
+		return p.showSecurity(w, r, explain(r.Context(), no))
 	}
 	hash, err := p.passwords.hash(r.Context(), enrollment.NormalizePassword(f.value(enrollment.FieldPassword)))
 	if err != nil {
@@ -146,7 +160,7 @@ func securityPageOf(r *http.Request, s enrollment.Security, a answer, here strin
 		}
 	}
 	for _, each := range s.Activity {
-		page.Happened = append(page.Happened, happened{When: moment(r.Context(), each.At), What: v.activity(each.What), Source: network(each.Source)})
+		page.Happened = append(page.Happened, happened{When: moment(r.Context(), each.At), What: v.activity(each), Source: network(each.Source)})
 	}
 	return page
 }
@@ -170,8 +184,8 @@ func placeOf(r *http.Request, s enrollment.Session, here string) (place, bool) {
 // network writes a single address without the length of its prefix.
 func network(source string) string { return strings.TrimSuffix(source, "/32") }
 
-func (v *voice) activity(what string) string {
-	switch what {
+func (v *voice) activity(a enrollment.Activity) string {
+	switch a.What {
 	case "signed-in":
 		return v.say("Logged in")
 	case "password-changed":
@@ -186,8 +200,14 @@ func (v *voice) activity(what string) string {
 		return v.say("One browser logged out from another one")
 	case "viewed-by-support":
 		return v.say("Support looked at your pages")
+	case "colleague-removed":
+		return v.say("Ended the access of %s to an account", a.About)
+	case "access-left":
+		return v.say("Gave up the access to account %s", a.About)
+	case "access-lost":
+		return v.say("A colleague ended your access to account %s", a.About)
 	default:
-		return what
+		return a.What
 	}
 }
 

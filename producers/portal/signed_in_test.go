@@ -62,10 +62,11 @@ func TestPagesAfterTheLogInAskForIt(t *testing.T) {
 	for _, path := range []string{
 		"/account", "/account/invoices", "/account/invoices.csv", "/account/invoices/INV-" + code, "/account/invoices/INV-" + code + "/document",
 		"/account/payment", "/account/payment/continue?account=1", "/account/payment/return", "/account/security", "/account/add",
+		"/account/users", "/account/users/remove?account=" + accountNumber + "&username=x",
 	} {
 		c.get(path).leadsTo(s, "/login")
 	}
-	for _, path := range []string{"/account/security", "/account/security/sign-out", "/account/security/end-session", "/account/add"} {
+	for _, path := range []string{"/account/security", "/account/security/sign-out", "/account/security/end-session", "/account/add", "/account/users/remove"} {
 		c.post(path, url.Values{"account_number": {accountNumber}}).leadsTo(s, "/login")
 	}
 }

@@ -49,6 +49,9 @@ type Store interface {
 	// AddAccount gives a signed-in user one more account by its number and code; refuses like Register.
 	AddAccount(ctx context.Context, user int64, a enrollment.Application) error
 
+	// EndAccess takes an account from the user with the key, who may be the one who asks; refuses LastUser.
+	EndAccess(ctx context.Context, tenant string, user int64, accountNumber, usernameKey string, source netip.Addr) error
+
 	// AskForCode and AskForReset give the same answer whether there is somebody by that name or not; both refuse
 	// TooManyTries to a source that asks by the dozen.
 	AskForCode(ctx context.Context, tenant, accountNumber string, source netip.Addr) error

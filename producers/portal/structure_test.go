@@ -176,7 +176,7 @@ func (s *structure) heading(n *html.Node) {
 
 // linkedPages are where pages may lead; TestLinkedPagesExist asks for each.
 var linkedPages = []string{"/", "/signup", "/signup/check-email", "/login", "/account", "/help/code", "/forgot-password", "/forgot-username",
-	"/account/invoices", "/account/invoices.csv", "/account/payment", "/account/payment/continue", "/account/security", "/account/add"}
+	"/account/invoices", "/account/invoices.csv", "/account/payment", "/account/payment/continue", "/account/security", "/account/add", "/account/users", "/account/users/remove"}
 
 func TestLinkedPagesExist(t *testing.T) {
 	site := New(Options{Tenants: oneTenant(t), Keys: storetest.Ring(t), Log: discard()}).(*portal).routes()

@@ -21,7 +21,14 @@ type Holding struct {
 	CompanyName   string
 	ClosedAt      time.Time // zero: it is open
 	AccessUntil   time.Time // zero: without end
-	Users         []string  // who may see it, by username
+	Users         []Member  // who may see it, in the order in which they came
+}
+
+// Member is somebody who may see an account.
+type Member struct {
+	Username string    `db:"username"` // display form
+	Email    Address   `db:"email"`
+	Since    time.Time `db:"since"`
 }
 
 // AccessUntil is when the users of an account that was closed lose sight of it.
@@ -109,7 +116,8 @@ type Payment struct {
 
 // Activity is something that was done with a log-in.
 type Activity struct {
-	What   string // signed-in, password-changed, password-reset, account-added, signed-out-everywhere, session-ended
+	What   string // signed-in, password-changed, password-reset, account-added, signed-out-everywhere, session-ended, colleague-removed, access-left, access-lost
+	About  string // whom, or which account
 	Source string // address, or network for IPv6
 	At     time.Time
 }

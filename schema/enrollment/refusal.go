@@ -55,6 +55,9 @@ const (
 
 	// PasswordWrong is told to somebody who is logged in and gave another password than the present one.
 	PasswordWrong Reason = "password-wrong"
+
+	// LastUser is told to somebody who would leave an account without anybody to see it.
+	LastUser Reason = "last-user"
 )
 
 // Field names a form's field, as the design's routes spell it.

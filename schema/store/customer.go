@@ -87,20 +87,21 @@ func (s *Store) customer(ctx context.Context, t *tx, tenant string, user int64) 
 	return c, nil
 }
 
-// usersOf are the usernames of each account, in the order in which they were made.
-func (t *tx) usersOf(ctx context.Context, open []holding) (map[int64][]string, error) {
+// usersOf are those who may see each account, in the order in which they came.
+func (t *tx) usersOf(ctx context.Context, open []holding) (map[int64][]enrollment.Member, error) {
 	var rows []struct {
-		Account  int64  `db:"account"`
-		Username string `db:"username"`
+		Account int64 `db:"account"`
+		enrollment.Member
 	}
 	if err := t.SelectContext(ctx, &rows, `
-		SELECT m.account, u.username FROM memberships AS m JOIN users AS u ON u.id = m.user_id WHERE m.account = ANY ($1) ORDER BY u.id`,
+		SELECT m.account, u.username, u.email, m.since FROM memberships AS m JOIN users AS u ON u.id = m.user_id
+		WHERE m.account = ANY ($1) ORDER BY m.since, u.id`,
 		pq.Array(accountsOf(open))); err != nil {
 		return nil, fmt.Errorf("users of accounts: %w", err)
 	}
-	users := make(map[int64][]string, len(open))
+	users := make(map[int64][]enrollment.Member, len(open))
 	for _, r := range rows {
-		users[r.Account] = append(users[r.Account], r.Username)
+		users[r.Account] = append(users[r.Account], r.Member)
 	}
 	return users, nil
 }

@@ -102,7 +102,7 @@ func TestATenantMayAllowOneUserForEachAccount(t *testing.T) {
 	s.enrolls(s.form(mongo, "100", "SECOND-CODE", named(t, "ada"))) // here the tenant allows several
 	c, err := s.Customer(t.Context(), mongo, storetest.One[int64](t, s.Database, `SELECT id FROM users WHERE username = 'ada'`))
 	ok(t, err)
-	if diff := cmp.Diff([]string{"bob", "ada"}, c.Accounts[0].Users); diff != "" {
+	if diff := cmp.Diff("bob, ada", usersOf(c.Accounts[0])); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)
 	}
 }

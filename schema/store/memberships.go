@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -87,6 +89,83 @@ func (r *registration) full(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("users of account %d: %w", r.account.ID, err)
 	}
 	return taken, nil
+}
+
+// EndAccess takes an account from one of those who may see it, at the wish of another one or of the same: usernameKey says
+// whose. AttemptLogIn counted the try at the password of who asks, and here it is taken back. Sessions stay; they lose the
+// account with the next page. Refusal: LastUser. ErrUnknown: who asks does not see the account, the other one does not (any
+// more), or the tenant allows one user for each account.
+func (s *Store) EndAccess(ctx context.Context, tenant string, user int64, accountNumber, usernameKey string, source netip.Addr) error {
+	return s.answer(ctx, "end a user's access", func(t *tx) (*enrollment.Refusal, error) {
+		account, err := s.shared(ctx, t, tenant, user, accountNumber)
+		if err != nil {
+			return nil, err
+		}
+		var members []member
+		if err := t.SelectContext(ctx, &members, `
+			SELECT u.id, u.username, u.username_key FROM memberships AS m JOIN users AS u ON u.id = m.user_id WHERE m.account = $1`, account); err != nil {
+			return nil, fmt.Errorf("users of account %d: %w", account, err)
+		}
+		asks, found := memberWho(members, func(m member) bool { return m.ID == user })
+		if !found { // somebody ended it while this one waited for the account
+			return nil, enrollment.ErrUnknown
+		}
+		if err := t.takeBack(ctx, tenant, logInGates(source, asks.Key)); err != nil {
+			return nil, err
+		}
+		leaves, found := memberWho(members, func(m member) bool { return m.Key == usernameKey })
+		if !found {
+			return nil, enrollment.ErrUnknown
+		}
+		if len(members) == 1 {
+			return &enrollment.Refusal{Reason: enrollment.LastUser}, nil
+		}
+		if _, err := t.ExecContext(ctx, `DELETE FROM memberships WHERE account = $1 AND user_id = $2`, account, leaves.ID); err != nil {
+			return nil, fmt.Errorf("take account %d from user %d: %w", account, leaves.ID, err)
+		}
+		if leaves == asks {
+			return nil, t.noteAbout(ctx, user, "access-left", accountNumber, enrollment.SourceKey(source))
+		}
+		if err := t.noteAbout(ctx, leaves.ID, "access-lost", accountNumber, ""); err != nil {
+			return nil, err
+		}
+		return nil, t.noteAbout(ctx, user, "colleague-removed", leaves.Username, enrollment.SourceKey(source))
+	})
+}
+
+// member is a user who may see an account.
+type member struct {
+	ID       int64  `db:"id"`
+	Username string `db:"username"`
+	Key      string `db:"username_key"`
+}
+
+func memberWho(members []member, is func(member) bool) (member, bool) {
+	if i := slices.IndexFunc(members, is); i >= 0 {
+		return members[i], true
+	}
+	return member{}, false
+}
+
+// shared holds the row of an account that a user may see, so that of two who would remove each other one stays.
+func (s *Store) shared(ctx context.Context, t *tx, tenant string, user int64, accountNumber string) (int64, error) {
+	if policy, ok := s.policy(tenant); !ok || !policy.SeveralUsers {
+		return 0, enrollment.ErrUnknown
+	}
+	open, err := s.holdings(ctx, t, tenant, user)
+	if err != nil {
+		return 0, err
+	}
+	for _, h := range open {
+		if h.AccountNumber != accountNumber {
+			continue
+		}
+		if _, err := t.ExecContext(ctx, `SELECT FROM accounts WHERE id = $1 FOR NO KEY UPDATE`, h.Account); err != nil {
+			return 0, fmt.Errorf("account %d: %w", h.Account, err)
+		}
+		return h.Account, nil
+	}
+	return 0, enrollment.ErrUnknown
 }
 
 // giveAccount lets a user see the account that an enrollment was about, and tells the billing address of record.

@@ -28,8 +28,13 @@ func (t *tx) setPassword(ctx context.Context, tenant string, user int64, hash st
 
 // note keeps what a user did, for the user to see.
 func (t *tx) note(ctx context.Context, user int64, what string, source netip.Addr) error {
-	if _, err := t.ExecContext(ctx, `INSERT INTO user_activity (user_id, what, source, at) VALUES ($1, $2, $3, $4)`,
-		user, what, enrollment.SourceKey(source), t.now); err != nil {
+	return t.noteAbout(ctx, user, what, "", enrollment.SourceKey(source))
+}
+
+// noteAbout says whom or which account it was about. source is empty where it was somebody else's doing.
+func (t *tx) noteAbout(ctx context.Context, user int64, what, about, source string) error {
+	if _, err := t.ExecContext(ctx, `INSERT INTO user_activity (user_id, what, about, source, at) VALUES ($1, $2, $3, $4, $5)`,
+		user, what, about, source, t.now); err != nil {
 		return fmt.Errorf("note what user %d did: %w", user, err)
 	}
 	return nil
@@ -88,9 +93,9 @@ func (s *Store) Security(ctx context.Context, tenant string, user int64) (enroll
 			return fmt.Errorf("sessions of user %d: %w", user, err)
 		}
 		if err := t.SelectContext(ctx, &page.Activity, `
-			SELECT what, source, at FROM (
-				SELECT what, source, at, id FROM user_activity WHERE user_id = $1
-				UNION ALL SELECT 'viewed-by-support', 'helpdesk', began_at, id FROM views WHERE user_id = $1) AS all_of_it
+			SELECT what, about, source, at FROM (
+				SELECT what, about, source, at, id FROM user_activity WHERE user_id = $1
+				UNION ALL SELECT 'viewed-by-support', '', 'helpdesk', began_at, id FROM views WHERE user_id = $1) AS all_of_it
 			ORDER BY at DESC, id DESC LIMIT $2`, user, shownActivity); err != nil {
 			return fmt.Errorf("activity of user %d: %w", user, err)
 		}
