@@ -4,12 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -64,17 +66,44 @@ func TestBrowserFindsNoBarriers(t *testing.T) {
 		typed("email", "bob@bobsbuilding.example"), typed("username", "Bob’sBuilding"), press("Register"), chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "Check your")]`)))
 	link := up.inbox.expect(t, "bob@bobsbuilding.example").link(t)
 	judged("choose a password", chromedp.Navigate(link))
+	judged("choose a password, all suggestions", chromedp.Click(chromedp.CSS(`main summary`)), chromedp.WaitVisible(chromedp.CSS(`.suggestion li`)))
 	judged("passwords that differ", typed("password", passphrase), typed("password_confirmation", passphrase+"!"), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`#problem`)))
 	judged("activated", typed("password", passphrase), typed("password_confirmation", passphrase), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`main input[name=username]`)))
 	judged("a link that was used", chromedp.Navigate(link))
 	judged("log-in refused", chromedp.Navigate(up.Portal+"/login"), typed("username", "bob'sbuilding"), typed("password", "not the password"), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`#problem`)))
 	judged("/account", chromedp.Navigate(up.Portal+"/login"), typed("username", "bob'sbuilding"), typed("password", passphrase), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`main table`)))
-	for _, path := range []string{"/account/invoices", "/account/payment", "/account/security"} {
+	judged("/account/users, alone", chromedp.Navigate(up.Portal+"/account/users"))
+	colleague(t, up, account)
+	for _, path := range []string{"/account/invoices", "/account/payment", "/account/security", "/account/users"} {
 		judged(path, chromedp.Navigate(up.Portal+path))
 	}
+	judged("end an access", chromedp.Click(chromedp.Search(`//main//a[contains(., "End access")]`)), chromedp.WaitVisible(chromedp.CSS(`#current_password`)))
+	judged("end an access, refused", chromedp.SendKeys(chromedp.CSS(`#current_password`), "not the password\r"), chromedp.WaitVisible(chromedp.CSS(`#problem`)))
+	judged("an access ended", typed("current_password", passphrase+"\r"), chromedp.WaitVisible(chromedp.CSS(`.notice`)))
 	for _, path := range []string{"/", "/events", "/events/InvoiceEmailed", "/funnel?trend=week&breakdown=locale", "/funnel?window=0s"} {
 		judged("back office "+path, chromedp.Navigate(up.Staff+path))
 	}
+}
+
+// colleague has somebody else enroll with a later code of the account, and log in.
+func colleague(t *testing.T, up *system, account string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "later.ndjson")
+	const later = `{"accountNumber":%q,"companyName":"Bob's Building","billingEmail":"ap@bobsbuilding.example","emailedAt":%q,"registrationCode":"LATE-RCOD-E234","invoice":{"number":"LATER-1"}}`
+	if err := os.WriteFile(file, fmt.Appendf(nil, later, account, time.Now().UTC().Format(time.RFC3339)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	up.command(t, 0, "publish", file)
+	grace := up.visitor(t)
+	eventually(t, "the later code is stored", func() error {
+		p := grace.fill("/signup", fields{"account_number": account, "registration_code": "LATE-RCOD-E234", "email": "grace@bobsbuilding.example", "username": "Grace"})
+		if !strings.Contains(p.text(), "grace@") && !strings.Contains(p.text(), "Check your") {
+			return errors.New(p.text())
+		}
+		return nil
+	})
+	grace.fill(mustParse(t, up.inbox.expect(t, "grace@bobsbuilding.example").link(t)).Path, fields{"password": passphrase, "password_confirmation": passphrase})
+	grace.fill("/login", fields{"username": "Grace", "password": passphrase}).is(200, "/account")
 }
 
 // axe installs axe-core and returns what judges the page of a tab: one line for each rule that is broken, with where.
