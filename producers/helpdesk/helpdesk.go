@@ -1,6 +1,7 @@
 // Package helpdesk is the back office: what staff look up, and what they do for customers who are stuck. It shows an
-// account's timeline and why its customer cannot enroll, the mail log, the dead letters, the audit trail, the contract of the
-// events, and the funnel's pages, which it is given.
+// account's timeline and why its customer cannot enroll, what may be told before a caller is verified, the account pages as
+// the customer sees them (Customers, read only), the mail log, the dead letters, the audit trail, the contract of the events,
+// and the funnel's pages, which it is given.
 //
 // Who somebody is, an OpenID provider says, or, on the machine that `up` runs on, a link that works once. What they may do
 // stands in one table (roles.go). Every deed needs a reason and is audited by the store in the transaction that does it. No
