@@ -65,11 +65,13 @@ func TestBrowserFindsNoBarriers(t *testing.T) {
 	judged("check e-mail", chromedp.Navigate(up.Portal+"/signup"), typed("account_number", account), typed("registration_code", code),
 		typed("email", "bob@bobsbuilding.example"), typed("username", "Bob’sBuilding"), press("Register"), chromedp.WaitVisible(chromedp.Search(`//h1[contains(., "Check your")]`)))
 	link := up.inbox.expect(t, "bob@bobsbuilding.example").link(t)
+	judged("not me", chromedp.Navigate(link+"/not-me"))
 	judged("choose a password", chromedp.Navigate(link))
 	judged("choose a password, all suggestions", chromedp.Click(chromedp.CSS(`main summary`)), chromedp.WaitVisible(chromedp.CSS(`.suggestion li`)))
 	judged("passwords that differ", typed("password", passphrase), typed("password_confirmation", passphrase+"!"), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`#problem`)))
 	judged("activated", typed("password", passphrase), typed("password_confirmation", passphrase), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`main input[name=username]`)))
 	judged("a link that was used", chromedp.Navigate(link))
+	judged("nothing to cancel", chromedp.Navigate(link+"/not-me"))
 	judged("log-in refused", chromedp.Navigate(up.Portal+"/login"), typed("username", "bob'sbuilding"), typed("password", "not the password"), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`#problem`)))
 	judged("/account", chromedp.Navigate(up.Portal+"/login"), typed("username", "bob'sbuilding"), typed("password", passphrase), chromedp.Click(chromedp.CSS(`main button[type=submit]`)), chromedp.WaitVisible(chromedp.CSS(`main table`)))
 	judged("/account/users, alone", chromedp.Navigate(up.Portal+"/account/users"))

@@ -17,7 +17,7 @@ func TestTheOwnerOfAMailboxHasTheLastWord(t *testing.T) {
 
 	mail := up.inbox.expect(t, "ada@bobsbuilding.example")
 	link := mail.link(t)
-	for _, words := range []string{"Somebody gave your address on", "in Firefox, Linux.", link + "/not-me", "Bob's Building", "account number ending in " + account[len(account)-4:]} {
+	for _, words := range []string{"Somebody gave your address on", "with Firefox on Linux.", link + "/not-me", "Bob's Building", "account number ending in " + account[len(account)-4:]} {
 		if !strings.Contains(mail.Text, words) {
 			t.Errorf("the mail does not say %q:\n%s", words, mail.Text)
 		}

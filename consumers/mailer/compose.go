@@ -38,6 +38,7 @@ type letter struct {
 	Until       time.Time // in the tenant's zone: Lifetime from now, so that it is never too late, however long the mail takes
 	At          time.Time // in the tenant's zone; of a sign-up: zero where the event does not say
 	Browser     string    // that somebody signed up with; empty: unknown
+	System      string    // that it ran on
 	NotMe       string    // link for whoever did not
 	LogIn       string    // link for whoever has a log-in already; empty: nobody of that address has
 }

@@ -77,7 +77,7 @@ func sample(t *testing.T) (stationery, letter) {
 			Link: "https://mongo.billcenter.net/activate/AbC-_09", Lifetime: inWords(72 * time.Hour),
 			Until: time.Date(2026, 11, 23, 13, 5, 0, 0, time.UTC).In(zone),
 			At:    time.Date(2026, 11, 20, 13, 5, 0, 0, time.UTC).In(zone),
-			NotMe: "https://mongo.billcenter.net/activate/AbC-_09/not-me", Browser: "Firefox, Windows",
+			NotMe: "https://mongo.billcenter.net/activate/AbC-_09/not-me", Browser: "Firefox", System: "Windows",
 			LogIn: "https://mongo.billcenter.net/login",
 		}
 }
@@ -155,7 +155,7 @@ log in and choose “Add another account”.
    https://mongo.billcenter.net/login
 
 This was not you? Somebody gave your address on
-Friday, November 20, 2026 at 8:05 AM (EST), in Firefox, Windows.
+Friday, November 20, 2026 at 8:05 AM (EST), with Firefox on Windows.
 Cancel the sign-up here:
 
    https://mongo.billcenter.net/activate/AbC-_09/not-me
@@ -240,7 +240,7 @@ func TestTheHTMLSaysWhatTheTextSays(t *testing.T) {
 	s, l := sample(t)
 	for purpose, facts := range map[enrollment.Purpose][]string{
 		enrollment.ActivationMail: {"Bob’sBuilding", "Bob&#39;s Building", "82-7", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "3 days", "This was not you?",
-			"Friday, November 20, 2026 at 8:05 AM (EST), in Firefox, Windows", `href="https://mongo.billcenter.net/activate/AbC-_09/not-me"`, `href="https://mongo.billcenter.net/login"`, "(718) 942-9990", "611"},
+			"Friday, November 20, 2026 at 8:05 AM (EST), with Firefox on Windows", `href="https://mongo.billcenter.net/activate/AbC-_09/not-me"`, `href="https://mongo.billcenter.net/login"`, "(718) 942-9990", "611"},
 		enrollment.ResetMail:  {"Bob’sBuilding", `href="https://mongo.billcenter.net/activate/AbC-_09"`, "You did not ask for this?", "(718) 942-9990", "611"},
 		enrollment.NoticeMail: {"100482-7", "Bob&#39;s Building", "Friday, November 20, 2026 at 8:05 AM (EST)", "(718) 942-9990", "611"},
 
@@ -266,7 +266,7 @@ func TestTheHTMLSaysWhatTheTextSays(t *testing.T) {
 func TestNobodyElsesTextBecomesMarkupOrHeader(t *testing.T) {
 	s, l := sample(t)
 	evil := "Evil</strong><a href=\"https://evil.example\">Co</a>\r\n.\r\nBcc: all@evil.example\r\n\u2028MAIL FROM:<x@evil.example>"
-	l.Username, l.Company, l.Account, l.AccountTail, l.Browser = oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil)
+	l.Username, l.Company, l.Account, l.AccountTail, l.Browser, l.System = oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil), oneLine(evil)
 	l.Brand = evil // the tenant's own, and still no way into the header
 	for _, purpose := range enrollment.Purposes {
 		got := compose(t, purpose, s, l)
@@ -387,7 +387,7 @@ y elija «Agregar otra cuenta».
    https://mongo.billcenter.net/login
 
 ¿No fue usted? Alguien indicó su dirección el
-viernes, 20 de noviembre de 2026, 8:05 a. m. (EST), en Firefox, Windows.
+viernes, 20 de noviembre de 2026, 8:05 a. m. (EST), con Firefox en Windows.
 Cancele el registro aquí:
 
    https://mongo.billcenter.net/activate/AbC-_09/not-me

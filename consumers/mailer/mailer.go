@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -126,7 +127,8 @@ func (m *Mailer) ActivationRequested(ctx context.Context, e events.Event, r even
 	l.Link = base.JoinPath("activate", token.Reveal()).String()
 	l.NotMe = l.Link + "/not-me"
 	if r.SignedUpAt != nil {
-		l.At, l.Browser = r.SignedUpAt.In(tenant.Zone), oneLine(r.SignedUpWith)
+		l.At = r.SignedUpAt.In(tenant.Zone)
+		l.Browser, l.System, _ = strings.Cut(oneLine(r.SignedUpWith), ", ")
 	}
 	if r.HasLogIn {
 		l.LogIn = base.JoinPath("login").String()

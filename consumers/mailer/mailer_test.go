@@ -39,7 +39,7 @@ func TestAnActivationMailIsSentAndReported(t *testing.T) {
 	if diff := cmp.Diff([]string{want, want + "/not-me"}, mails[0].Links()); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}
-	if !strings.Contains(mails[0].Text, "Friday, November 20, 2026 at 8:05 AM (EST), in Firefox, Windows.") {
+	if !strings.Contains(mails[0].Text, "Friday, November 20, 2026 at 8:05 AM (EST), with Firefox on Windows.") {
 		t.Errorf("it does not say when and with what somebody signed up:\n%s", mails[0].Text)
 	}
 	if !strings.Contains(mails[0].HTML, `href="`+want+`"`) {

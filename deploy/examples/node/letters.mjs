@@ -22,7 +22,7 @@ export function activationLetter(tenant, id, request, link) {
   const whose = companyName ? `the account of ${oneLine(companyName)}` : "an account";
   const end = tail(accountNumber);
   const when = new Intl.DateTimeFormat("en-US", { dateStyle: "full", timeStyle: "long", timeZone: tenant.timeZone });
-  const began = signedUpAt ? ` Somebody gave your address on ${when.format(new Date(signedUpAt))}${signedUpWith ? `, in ${oneLine(signedUpWith)}` : ""}.` : "";
+  const began = signedUpAt ? ` Somebody gave your address on ${when.format(new Date(signedUpAt))}${signedUpWith ? `, with ${oneLine(signedUpWith)}` : ""}.` : "";
   const logIn = hasLogIn ? ["This address has a log-in already. The account can be added to it instead: log in and choose “Add another account”.", ""] : [];
   return letter(tenant, to, id, `Finish signing up for your ${tenant.name} account`, [
     `Hello ${oneLine(username)},`,
