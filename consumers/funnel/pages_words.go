@@ -32,7 +32,7 @@ var reasonsSay = map[DropReason]string{
 	Locked:               "After too many wrong tries the customer had to wait, or the codes were retired.",
 	UsernameClash:        "The username that was wanted was taken, and no other was chosen.",
 	NotRequested:         "The owner of the mailbox followed the mail’s other link: it was somebody else who signed up.",
-	Cancelled:            "Staff ended the enrollment, or billing closed the account.",
+	Cancelled:            "The enrollment was ended: by staff, since billing closed the account, or since the customer added the account to a log-in of before.",
 	OpenedByAutomation:   "Only what looks like a mail scanner followed the activation link, no person.",
 	DeliveredNeverOpened: "The activation mail was accepted, and nobody followed its link.",
 	OpenedNoPassword:     "Somebody opened the activation page and chose no password.",

@@ -16,7 +16,7 @@ const (
 	Locked               DropReason = "locked"                    // made to wait, or the codes were retired, after too many wrong tries
 	UsernameClash        DropReason = "username-clash"            // the username wanted was taken
 	NotRequested         DropReason = "not-requested"             // the owner of the mailbox says that it was somebody else who signed up
-	Cancelled            DropReason = "cancelled"                 // staff ended the enrollment, or the account was closed
+	Cancelled            DropReason = "cancelled"                 // ended by staff, with its account, or since the account was added to another log-in
 	OpenedByAutomation   DropReason = "opened-by-automation-only" // only what looks like a mail scanner followed the link
 	DeliveredNeverOpened DropReason = "delivered-never-opened"    // the mail was accepted and the link never followed
 	OpenedNoPassword     DropReason = "opened-no-password"        // somebody opened the page and chose no password
