@@ -43,7 +43,7 @@ func TestAnAgentViewsAsTheCustomer(t *testing.T) {
 	agent.do(http.MethodPost, "/view/leave", nil).is(http.StatusOK, here).says("You left the view")
 	agent.get("/account").is(http.StatusGone, "/account").says("The view is over")
 
-	bob.get("/account/security").is(http.StatusOK, "/account/security").says("Support looked at your pages helpdesk")
+	bob.get("/account/security").is(http.StatusOK, "/account/security").says("Support looked at your pages")
 	if strings.Contains(bob.get("/account").body, "You view as") {
 		t.Error("the customer's own page says that staff look")
 	}

@@ -31,14 +31,18 @@ func (p *portal) message(w http.ResponseWriter, r *http.Request, title string, a
 
 func (p *portal) notFound(w http.ResponseWriter, r *http.Request) {
 	v := voiceIn(r.Context())
+	actions := []action{
+		v.startOver(),
+		v.step("/login", "[Log in]."),
+		v.step("/signup", "[Sign up for an Account]."),
+	}
+	if viewIn(r.Context()) != nil {
+		actions = []action{v.step("/account", "Back to the [overview].")}
+	}
 	p.message(w, r, v.say("There is no such page"), answer{
 		Status:   http.StatusNotFound,
 		Problems: []problem{{Text: v.say("The address may have been cut off or mistyped.")}},
-		Actions: []action{
-			v.startOver(),
-			v.step("/login", "[Log in]."),
-			v.step("/signup", "[Sign up for an Account]."),
-		},
+		Actions:  actions,
 	})
 }
 

@@ -160,7 +160,11 @@ func securityPageOf(r *http.Request, s enrollment.Security, a answer, here strin
 		}
 	}
 	for _, each := range s.Activity {
-		page.Happened = append(page.Happened, happened{When: moment(r.Context(), each.At), What: v.activity(each), Source: network(each.Source)})
+		from := network(each.Source)
+		if each.Source == "helpdesk" {
+			from = v.say("by support")
+		}
+		page.Happened = append(page.Happened, happened{When: moment(r.Context(), each.At), What: v.activity(each), Source: from})
 	}
 	return page
 }

@@ -28,13 +28,17 @@ func (p removePage) Last() bool { return len(p.Account.Users) == 1 }
 
 // whereSeveral is for pages that a tenant with one user for each account does not have.
 func (p *portal) whereSeveral(h customerPage) handler {
-	return p.forCustomers(func(w http.ResponseWriter, r *http.Request, c enrollment.Customer) error {
+	return p.forCustomers(p.ifSeveral(h))
+}
+
+func (p *portal) ifSeveral(h customerPage) customerPage {
+	return func(w http.ResponseWriter, r *http.Request, c enrollment.Customer) error {
 		if !tenantIn(r.Context()).Policy.SeveralUsers {
 			p.notFound(w, r)
 			return nil
 		}
 		return h(w, r, c)
-	})
+	}
 }
 
 func (p *portal) users(w http.ResponseWriter, r *http.Request, c enrollment.Customer) error {

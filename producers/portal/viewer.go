@@ -53,6 +53,7 @@ func NewViewer(o Options) *Viewer {
 	page("/account/invoices/{number}", p.invoice)
 	page("/account/payment", p.payment)
 	page("/account/security", p.security)
+	page("/account/users", p.ifSeveral(p.users))
 	site.Handle("/assets/portal.css", p.allow(methods{"GET": p.stylesheet}))
 	site.Handle("/brand.css", p.allow(methods{"GET": p.brandColors}))
 	site.Handle("/brand.svg", p.allow(methods{"GET": p.brandIcon}))

@@ -43,7 +43,7 @@ func TestStaffSeeWhatTheCustomerSeesAndLeaveNothing(t *testing.T) {
 	c := s.signedIn()
 	staff := s.viewed(c, s.view())
 	before := s.left()
-	for _, path := range []string{"/account", "/account/invoices", "/account/invoices?q=INV", "/account/invoices/INV-" + code, "/account/payment", "/account/security"} {
+	for _, path := range []string{"/account", "/account/invoices", "/account/invoices?q=INV", "/account/invoices/INV-" + code, "/account/payment", "/account/security", "/account/users"} {
 		p := staff.get(path)
 		p.is(s, http.StatusOK, "You view as Bob’sBuilding, read only.", "verified for account 100482-7", "Ends at ")
 		checkStructure(t, p.body)
@@ -64,7 +64,7 @@ func TestStaffSeeWhatTheCustomerSeesAndLeaveNothing(t *testing.T) {
 		before, _, _ := strings.Cut(after, "support")
 		return strings.Join(strings.Fields(before), " ")
 	}
-	for _, path := range []string{"/account", "/account/invoices", "/account/invoices/INV-" + code, "/account/payment"} {
+	for _, path := range []string{"/account", "/account/invoices", "/account/invoices/INV-" + code, "/account/payment", "/account/users"} {
 		if diff := cmp.Diff(main(c.get(path)), main(staff.get(path))); diff != "" || main(c.get(path)) == "" {
 			t.Errorf("%s (-customer +staff):\n%s", path, diff)
 		}
@@ -106,11 +106,16 @@ func TestStaffChangeAndTakeAwayNothing(t *testing.T) {
 	before := s.left()
 	for _, path := range []string{
 		"/account/invoices.csv", "/account/invoices/INV-" + code + "/document", "/account/payment/continue?account=" + accountNumber, "/account/payment/return",
-		"/account/add", "/account/security/sign-out", "/login", "/", "/signup", "/account/nowhere",
+		"/account/add", "/account/security/sign-out", "/account/users/remove", "/login", "/", "/signup", "/account/nowhere",
 	} {
 		staff.get(path).is(s, http.StatusForbidden, "Not in this view")
 	}
-	for _, path := range []string{"/account", "/account/security", "/account/security/sign-out", "/account/add", "/logout", "/login"} {
+	if missing := staff.get("/account/invoices/NONE"); strings.Contains(missing.text(s), "Sign up") {
+		t.Errorf("staff are told to sign up:\n%s", missing.text(s))
+	} else {
+		missing.is(s, http.StatusNotFound, "Back to the overview")
+	}
+	for _, path := range []string{"/account", "/account/security", "/account/security/sign-out", "/account/users/remove", "/account/add", "/logout", "/login"} {
 		staff.post(path, nil).is(s, http.StatusForbidden, "Not in this view")
 	}
 	staff.ask("DELETE", "/account", "", nil).is(s, http.StatusForbidden, "Not in this view")
@@ -122,6 +127,19 @@ func TestStaffChangeAndTakeAwayNothing(t *testing.T) {
 	s.viewed(c, gone).get("/account").is(s, http.StatusForbidden, "Not in this view")
 	gone.Tenant = "other"
 	s.viewed(c, gone).get("/account").is(s, http.StatusNotFound)
+}
+
+func TestWhatSupportDidIsToldTheCustomer(t *testing.T) {
+	s := newScene(t)
+	c := s.signedIn()
+	errand := enrollment.Errand{By: enrollment.Staff{Subject: "idp|7"}, Reason: "caller lost the laptop"}
+	if err := s.db.SignOutFor(t.Context(), errand, storetest.Mongo, accountNumber, username); err != nil {
+		t.Fatal(err)
+	}
+	c.get("/account").leadsTo(s, "/login")
+	c.logIn(username, password).leadsTo(s, "/account")
+	c.get("/account/security").is(s, http.StatusOK, "Logged out everywhere by support")
+	c.get("/account/security?lang=es").is(s, http.StatusOK, "por asistencia")
 }
 
 // Whatever a page tries to write in a view fails.

@@ -95,7 +95,7 @@ func (s *Store) Security(ctx context.Context, tenant string, user int64) (enroll
 		if err := t.SelectContext(ctx, &page.Activity, `
 			SELECT what, about, source, at FROM (
 				SELECT what, about, source, at, id FROM user_activity WHERE user_id = $1
-				UNION ALL SELECT 'viewed-by-support', '', 'helpdesk', began_at, id FROM views WHERE user_id = $1) AS all_of_it
+				UNION ALL SELECT 'viewed-by-support', '', '', began_at, id FROM views WHERE user_id = $1) AS all_of_it
 			ORDER BY at DESC, id DESC LIMIT $2`, user, shownActivity); err != nil {
 			return fmt.Errorf("activity of user %d: %w", user, err)
 		}
