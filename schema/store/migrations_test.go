@@ -10,6 +10,7 @@ import (
 
 	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/schema"
+	"github.com/mongotel/billcenter/schema/enrollment"
 	"github.com/mongotel/billcenter/schema/store"
 	"github.com/mongotel/billcenter/schema/store/storetest"
 )
@@ -72,5 +73,28 @@ func TestAPendingSignUpOfBeforeWasSentWhenItWasRegistered(t *testing.T) {
 	var same bool
 	if err := db.Get(&same, `SELECT signed_up_at = registered_at AND signed_up_with = '' FROM enrollments`); err != nil || !same {
 		t.Errorf("%t, %v", same, err)
+	}
+}
+
+func TestTheAuditTrailOutlivesItsNewDeeds(t *testing.T) {
+	db, migrate := before(t, 5)
+	const line = `INSERT INTO audit (actor, action, subject, reason) VALUES ('idp|7', $1, '100482-7', 'caller asked for it')`
+	db.MustExec(line, "unlock")
+	if _, err := db.Exec(line, "view-as"); err == nil {
+		t.Error("the deed was known before")
+	}
+	migrate()
+	for _, d := range enrollment.Deeds {
+		db.MustExec(line, string(d))
+	}
+	if _, err := db.Exec(line, "shout-at"); err == nil {
+		t.Error("takes a deed that is none")
+	}
+	trail, err := store.New(db, storetest.Ring(t), storetest.Policy).Audit(t.Context(), "idp|7", "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(enrollment.Deeds) + 1; len(trail) != n || trail[n-1].Deed != enrollment.Unlocked {
+		t.Errorf("the trail has %d lines, want %d, the first of them kept: %+v", len(trail), n, trail)
 	}
 }
