@@ -70,10 +70,14 @@ func (s *scene) run(r *outbox.Relay) (stop func()) {
 // fills commits n rows, as another process would, and returns their ids in order.
 func (s *scene) fills(n int) (ids []string) {
 	s.t.Helper()
-	s.db.Aside.MustExec(`
-		INSERT INTO outbox (subject, msg_id, body)
-		SELECT 'enrollment.mongo.registered', gen_random_uuid(), '{}' FROM generate_series(1, $1)`, n)
-	return s.waiting()
+	if err := s.db.Aside.Select(&ids, `
+		WITH filled AS (
+			INSERT INTO outbox (subject, msg_id, body)
+			SELECT 'enrollment.mongo.registered', gen_random_uuid(), '{}' FROM generate_series(1, $1) RETURNING id, msg_id)
+		SELECT msg_id FROM filled ORDER BY id`, n); err != nil {
+		s.t.Fatal(err)
+	}
+	return ids
 }
 
 func (s *scene) waiting() []string {
