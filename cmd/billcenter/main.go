@@ -27,6 +27,7 @@ type commands struct {
 	Funnel      funnelCommand      `cmd:"" help:"The report: where customers drop off, and why."`
 	Simulate    simulateCommand    `cmd:"" help:"Customers who sign up, err, leave and come back on the real pages, and what the funnel must say about them."`
 	Account     accountCommand     `cmd:"" help:"The timeline of an account, and why its customer cannot enroll."`
+	Bounce      bounceCommand      `cmd:"" help:"Record a mail that came back, from a delivery status notification; for the mail system to pipe into."`
 	Deadletters deadlettersCommand `cmd:"" help:"Messages that could not be handled: list, show, replay, drop."`
 	Audit       auditCommand       `cmd:"" help:"Check what the system promises on live data; exit 1 names what is broken."`
 	Doctor      doctorCommand      `cmd:"" help:"Check configuration, database, broker, SMTP and clock."`

@@ -18,6 +18,8 @@ func publisher(m events.Message) string {
 	switch m := m.(type) {
 	case events.Expired:
 		return "deadlines"
+	case events.ActivationMailFailed: // which came back
+		return "mailer"
 	case events.Cancelled:
 		switch m.Reason {
 		case string(enrollment.AccountClosed):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
 
@@ -12,8 +13,10 @@ import (
 // shorter than a customer's patience.
 const lease = 45 * time.Second
 
-// mailNeverAccepted is the reason of a mail that is given up.
-const mailNeverAccepted = "mail-never-accepted"
+const (
+	mailNeverAccepted  = "mail-never-accepted"  // the reason of a mail that is given up
+	mailOutcomeUnknown = "mail-outcome-unknown" // of one that was sent, and no answer ever came
+)
 
 // mailRow is a mail in the ledger.
 type mailRow struct {
@@ -24,6 +27,7 @@ type mailRow struct {
 	Failure      string     `db:"failure"`
 	SMTPStatus   int        `db:"smtp_status"`
 	Sequence     int64      `db:"sequence"`
+	Tenant       string     `db:"tenant"` // where it is asked for
 }
 
 const mailColumns = `state, uncertain, claimed_until, settled_at, failure, smtp_status, sequence`
@@ -46,7 +50,7 @@ func (s *Store) ClaimMail(ctx context.Context, m enrollment.Mail) (enrollment.Cl
 			return nil
 		case row.Uncertain >= enrollment.MaxUncertainSends:
 			c.Verdict = enrollment.Settled
-			err = t.settle(ctx, m, &row, "failed", enrollment.MailFailure{Reason: "mail-outcome-unknown"})
+			err = t.settle(ctx, m, &row, "failed", enrollment.MailFailure{Reason: mailOutcomeUnknown})
 		case !t.now.Before(m.GiveUpAt):
 			c.Verdict = enrollment.Settled
 			err = t.settle(ctx, m, &row, "failed", enrollment.MailFailure{Reason: mailNeverAccepted})
@@ -139,6 +143,44 @@ func (s *Store) settleMail(ctx context.Context, m enrollment.Mail, state string,
 		return err
 	})
 	return o, err
+}
+
+// MailCameBack records that a mail failed for good after a provider had taken it: the ledger says so from now on, and of an activation
+// mail the saga is told, as of one that was refused at once. A mail that failed before stays as it is, so the same report can be
+// read any number of times; it reports whether anything changed. ErrUnknown: no such mail.
+func (s *Store) MailCameBack(ctx context.Context, m enrollment.Mail, f enrollment.MailFailure) (changed bool, err error) {
+	err = s.transact(ctx, "record a mail that came back", func(t *tx) error {
+		changed = false
+		var row mailRow
+		err := t.GetContext(ctx, &row, `
+			SELECT `+mailColumns+`, tenant FROM mails WHERE enrollment = $1 AND purpose = $2 AND generation = $3 AND number = $4 FOR UPDATE`,
+			m.Enrollment, m.Purpose, m.Generation, m.Number)
+		if noRows(err) {
+			return enrollment.ErrUnknown
+		}
+		if err != nil {
+			return fmt.Errorf("mail of enrollment %s: %w", m.Enrollment, err)
+		}
+		if row.State != "accepted" && row.Failure != mailOutcomeUnknown { // which it had been, as is seen now
+			return nil
+		}
+		m.Tenant, changed = row.Tenant, true
+		if err := t.settle(ctx, m, &row, "failed", f); err != nil || m.Purpose != enrollment.ActivationMail {
+			return err
+		}
+		o, err := s.outcome(ctx, t, m, row)
+		if err != nil {
+			return err
+		}
+		return t.announce(m.Tenant, m.Enrollment.String(), events.ActivationMailFailed{
+			Fact: events.Fact{
+				AccountRef: o.AccountRef, EnrollmentID: m.Enrollment.String(), Sequence: o.Sequence, OccurredAt: o.At, Reason: o.Failure,
+				Properties: events.Properties{Locale: o.Locale, InvoiceMonth: o.InvoiceMonth, CodeAgeDays: o.CodeAgeDays, MailDomainClass: o.MailDomainClass},
+			},
+			Generation: m.Generation, SMTPStatus: o.SMTPStatus,
+		})
+	})
+	return changed, err
 }
 
 // settle writes a mail's end once, with the sequence of the fact about it, so that the fact can be told again word by word.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/mongotel/billcenter/events"
 	"github.com/mongotel/billcenter/schema/enrollment"
 	"github.com/mongotel/billcenter/schema/store/storetest"
 )
@@ -206,5 +207,50 @@ func TestMailsOfOneEnrollmentAreToldApart(t *testing.T) {
 	}
 	if n := storetest.One[int](t, s.Database, `SELECT count(*) FROM mails WHERE state = 'accepted'`); n != 2 {
 		t.Errorf("%d mails accepted, want 2", n)
+	}
+}
+
+// A provider took the mail, and it came back an hour later.
+func TestAMailThatCameBackIsToldOnce(t *testing.T) {
+	s := stage(t)
+	id, _ := s.pending("100482-7")
+	m := mailTo(id)
+	came := enrollment.MailFailure{Reason: "mail-rejected", Reply: "5.1.1"}
+	back := func() bool {
+		changed, err := s.MailCameBack(t.Context(), enrollment.Mail{Enrollment: m.Enrollment, Purpose: m.Purpose, Generation: m.Generation, Number: m.Number}, came)
+		ok(t, err)
+		return changed
+	}
+	if _, err := s.MailCameBack(t.Context(), m, came); err != enrollment.ErrUnknown {
+		t.Errorf("a mail that was never sent: %v", err)
+	}
+	s.claims(m, enrollment.SendNow)
+	if back() {
+		t.Error("a mail came back that nobody has taken")
+	}
+	accepted, err := s.MailAccepted(t.Context(), m)
+	ok(t, err)
+	ok(t, s.RecordMailAccepted(t.Context(), mongo, id, 1, accepted.At))
+	s.forgetOutbox()
+
+	if !back() || back() {
+		t.Error("it came back once, and was not told once")
+	}
+	told := s.announced()
+	if len(told) != 1 {
+		t.Fatalf("announced %d, want one", len(told))
+	}
+	read, err := told[0].Read()
+	ok(t, err)
+	failed, is := read.(events.ActivationMailFailed)
+	if !is || failed.Reason != "mail-rejected" || failed.Generation != 1 || failed.Sequence <= accepted.Sequence || failed.AccountRef != accepted.AccountRef {
+		t.Errorf("announced %+v", read)
+	}
+	ok(t, s.RecordMailRefused(t.Context(), mongo, id, failed.Generation, failed.OccurredAt))
+	if state := s.state(id); state != enrollment.Undeliverable {
+		t.Errorf("the enrollment is %s", state)
+	}
+	if c := s.claim(m); c.Verdict != enrollment.Settled || c.Outcome.Accepted {
+		t.Errorf("the ledger says %+v", c)
 	}
 }
