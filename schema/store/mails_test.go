@@ -242,7 +242,7 @@ func TestAMailThatCameBackIsToldOnce(t *testing.T) {
 	}
 	read, err := told[0].Read()
 	ok(t, err)
-	failed, is := read.(events.ActivationMailFailed)
+	failed, is := read.(*events.ActivationMailFailed)
 	if !is || failed.Reason != "mail-rejected" || failed.Generation != 1 || failed.Sequence <= accepted.Sequence || failed.AccountRef != accepted.AccountRef {
 		t.Errorf("announced %+v", read)
 	}
