@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -49,9 +50,16 @@ func (c *checker) logo(n tenantNode) *Logo {
 }
 
 func readLogo(path string) (*Logo, error) {
-	f, err := os.Open(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, errors.Unwrap(err) // the path is told by the key
+	}
+	if !info.Mode().IsRegular() { // a pipe would be waited for
+		return nil, errors.New("is no plain file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, errors.Unwrap(err)
 	}
 	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxLogo+1))
@@ -89,10 +97,12 @@ func checkPNG(content []byte) error {
 func checkSVG(content []byte) error {
 	d := xml.NewDecoder(bytes.NewReader(content))
 	depth := 0
+	var styles strings.Builder // of all <style>, as browsers read them: without the comments between
+	inStyle := false
 	for {
 		token, err := d.Token()
 		if err == io.EOF && depth > 0 {
-			return nil
+			return checkStyle(styles.String(), true)
 		}
 		if err != nil {
 			return errors.New("is neither a PNG nor an SVG that can be read")
@@ -102,20 +112,38 @@ func checkSVG(content []byte) error {
 			if bytes.Contains(bytes.ToUpper(e), []byte("ENTITY")) {
 				return errors.New("declares entities")
 			}
+		case xml.ProcInst:
+			if e.Target != "xml" {
+				return fmt.Errorf("names a style sheet or another helper (<?%s?>)", e.Target)
+			}
 		case xml.StartElement:
-			if depth++; depth == 1 && (e.Name.Local != "svg" || e.Name.Space != "http://www.w3.org/2000/svg") {
-				return fmt.Errorf("begins with <%s>, not with <svg> of http://www.w3.org/2000/svg", e.Name.Local)
+			if depth++; depth == 1 && (e.Name.Local != "svg" || e.Name.Space != svgSpace) {
+				return fmt.Errorf("begins with <%s>, not with <svg> of %s", e.Name.Local, svgSpace)
 			}
 			if err := checkSVGElement(e); err != nil {
 				return err
+			}
+			inStyle = e.Name.Local == "style"
+		case xml.EndElement:
+			inStyle = false
+		case xml.CharData:
+			if inStyle {
+				styles.Write(e)
 			}
 		}
 	}
 }
 
+const svgSpace = "http://www.w3.org/2000/svg"
+
+var errOutside = errors.New("refers to something outside of it")
+
 func checkSVGElement(e xml.StartElement) error {
-	switch strings.ToLower(e.Name.Local) {
-	case "script", "foreignobject", "iframe", "audio", "video", "set", "animate":
+	name := strings.ToLower(e.Name.Local)
+	switch {
+	case e.Name.Space == "http://www.w3.org/1999/xhtml",
+		strings.HasPrefix(name, "animate"),
+		slices.Contains([]string{"script", "handler", "foreignobject", "iframe", "audio", "video", "set"}, name):
 		return fmt.Errorf("holds <%s>", e.Name.Local)
 	}
 	for _, a := range e.Attr {
@@ -123,9 +151,35 @@ func checkSVGElement(e xml.StartElement) error {
 		switch {
 		case strings.HasPrefix(name, "on"):
 			return fmt.Errorf("has the attribute %s, which is a script", a.Name.Local)
-		case name == "href" && !strings.HasPrefix(value, "#") && !strings.HasPrefix(value, "data:image/"):
-			return errors.New("refers to something outside of it")
+		case name == "base":
+			return fmt.Errorf("has the attribute %s, by which references lead elsewhere", a.Name.Local)
+		case name == "href" && !isWithin(value):
+			return errOutside
+		case a.Name.Space == "": // those of drawing programs say where the author's files lie, and no browser reads them
+			if err := checkStyle(value, name == "style"); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// checkStyle looks for what CSS would fetch, in a style or in an attribute that may be one. An escape can hide it, and
+// pictures need none.
+func checkStyle(css string, all bool) error {
+	css = strings.ToLower(css)
+	if strings.Contains(css, `\`) && (all || strings.Contains(css, "(")) || all && strings.Contains(css, "@import") || strings.Contains(css, "image-set(") {
+		return errOutside
+	}
+	for _, after := range strings.Split(css, "url(")[1:] {
+		if to := strings.TrimLeft(after, " \t\r\n\f'\""); !isWithin(to) && !strings.HasPrefix(to, "data:font/") && !strings.HasPrefix(to, "data:application/") {
+			return errOutside
+		}
+	}
+	return nil
+}
+
+// isWithin reports whether a reference leads to a part of the drawing, or holds a picture that cannot refer to anything.
+func isWithin(to string) bool {
+	return strings.HasPrefix(to, "#") || strings.HasPrefix(to, "data:image/") && !strings.HasPrefix(to, "data:image/svg")
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mongotel/billcenter/schema/tenants"
 )
@@ -51,6 +53,44 @@ func TestALogoLiesBesideTheFile(t *testing.T) {
 	}
 }
 
+func TestADrawingRefersToItself(t *testing.T) {
+	for _, inside := range []string{
+		`<style>.a{fill:url(#p)} @media print{.a{fill:none}}</style>`, `<g fill="url(#p)" style="mask: url('#p')"/>`, `<g clip-path='url("#p")'/>`,
+		`<image href="data:image/png;base64,iVBORw0KGgo="/>`, `<metadata><r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></metadata>`, `<title>C:\new</title>`,
+	} {
+		if _, err := branded(t, "acme.svg", "acme.svg", `<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">`+
+			strings.Replace(plainSVG, "<use", inside+"<use", 1)); err != nil {
+			t.Errorf("%s: %v", inside, err)
+		}
+	}
+}
+
+// A pipe has no end, and the program would wait for one before it says anything.
+func TestALogoIsAFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "acme.svg"), 0o600); err != nil {
+		t.Skip(err)
+	}
+	told := make(chan error, 1)
+	go func() {
+		file := filepath.Join(dir, "tenants.yaml")
+		if err := os.WriteFile(file, []byte(strings.Replace(sane, `onPrimary: "#fff"`, `onPrimary: "#fff"`+"\n      logo: acme.svg", 1)), 0o600); err != nil {
+			told <- err
+			return
+		}
+		_, err := tenants.Load(file)
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		if err == nil || !strings.Contains(err.Error(), "no plain file") {
+			t.Errorf("error = %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for a pipe")
+	}
+}
+
 func TestALogoThatCannotBeOneIsRefused(t *testing.T) {
 	with := func(inside string) string { return strings.Replace(plainSVG, "<use", inside+"<use", 1) }
 	for _, tt := range []struct{ name, named, content, want string }{
@@ -66,6 +106,16 @@ func TestALogoThatCannotBeOneIsRefused(t *testing.T) {
 		{"a script", "acme.svg", with(`<script>alert(1)</script>`), "holds <script>"},
 		{"a handler", "acme.svg", with(`<g onload="alert(1)"/>`), "attribute onload"},
 		{"a picture from elsewhere", "acme.svg", with(`<image href="https://example.com/x.png"/>`), "outside of it"},
+		{"a picture within that nobody looked at", "acme.svg", with(`<image href="data:image/svg+xml,&lt;svg/&gt;"/>`), "outside of it"},
+		{"a color from elsewhere", "acme.svg", with(`<g fill="url(https://example.com/x.svg#y)"/>`), "outside of it"},
+		{"a style from elsewhere", "acme.svg", with(`<g style="fill: URL( 'https://example.com/x.svg#y' )"/>`), "outside of it"},
+		{"a style hidden by escapes", "acme.svg", with(`<g style="fill:u\72l(https://example.com/x.svg#y)"/>`), "outside of it"},
+		{"a style sheet's picture", "acme.svg", with(`<style>g{fill:url(https://example.com/x)}</style>`), "outside of it"},
+		{"a style sheet's other one", "acme.svg", with(`<style><![CDATA[@import "https://example.com/x.css";]]></style>`), "outside of it"},
+		{"a style sheet", "acme.svg", `<?xml-stylesheet href="https://example.com/x.css"?>` + plainSVG, "style sheet"},
+		{"a page within", "acme.svg", with(`<h:embed xmlns:h="http://www.w3.org/1999/xhtml" src="https://example.com"/>`), "holds <embed>"},
+		{"another place for all", "acme.svg", with(`<g xml:base="https://example.com/"/>`), "attribute base"},
+		{"a motion", "acme.svg", with(`<animateTransform attributeName="transform"/>`), "holds <animateTransform>"},
 		{"entities", "acme.svg", `<!DOCTYPE svg [<!ENTITY a "b">]>` + plainSVG, "entities"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
