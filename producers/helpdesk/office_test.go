@@ -202,6 +202,20 @@ func TestOnlyOurOwnPagesAct(t *testing.T) {
 	b.do(r, err).is(t, 421, "own addresses")
 }
 
+func TestWhatIsNoTextIsRefused(t *testing.T) {
+	d := open(t)
+	b := d.as(Agent, Supervisor)
+	for _, no := range []string{"abcde\x00", "abcde\xff"} {
+		b.post("/accounts/mongo/100482-7/sign-out-everywhere", url.Values{"username": {"bob"}, "reason": {no}}).is(t, 400, "not text")
+		b.post("/accounts/mongo/100482-7/view-as", url.Values{"username": {no}, "reason": {"the caller asked"}}).is(t, 400, "not text")
+		for _, path := range []string{"/?tenant=", "/?q=", "/mails?tenant=", "/mails?state=", "/audit?actor=", "/audit?deed=", "/accounts/mongo/", "/accounts/mongo%00/"} {
+			if got := b.get(path + url.QueryEscape(no)); got.status >= 500 {
+				t.Errorf("%s%q: %d", path, no, got.status)
+			}
+		}
+	}
+}
+
 func TestAnAgentHelps(t *testing.T) {
 	d := open(t)
 	b := d.as(Agent)

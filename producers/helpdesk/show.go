@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
@@ -100,7 +102,7 @@ type unreadable struct {
 
 func (u *unreadable) Error() string { return u.why }
 
-// read parses a small form, each of whose fields is there once at most.
+// read parses a small form, each of whose fields is there once at most and is text that the database can keep.
 func read(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
@@ -113,9 +115,14 @@ func read(w http.ResponseWriter, r *http.Request) error {
 		if len(values) > 1 {
 			return &unreadable{http.StatusBadRequest, "It gives a field twice."}
 		}
+		if !isText(values[0]) {
+			return &unreadable{http.StatusBadRequest, "It holds something that is not text."}
+		}
 	}
 	return nil
 }
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // guarded lets no answer run a script, be framed, be kept or tell other sites where a reader comes from, and no panic pass
 // unheard: net/http tells of it only where nobody looks.

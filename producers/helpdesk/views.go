@@ -53,5 +53,5 @@ func (f *office) leaveView(w http.ResponseWriter, r *http.Request, by enrollment
 }
 
 func (f *office) viewIsOver(w http.ResponseWriter, r *http.Request) {
-	f.tell(w, r, http.StatusGone, message{Title: "The view is over", Text: "You view as nobody now. A view ends after 15 minutes, when you leave it, and when you sign out. Another one begins on the account’s page."})
+	f.tell(w, r, http.StatusGone, message{Title: "The view is over", Text: "You view as nobody now. A view ends after 15 minutes, when you leave it or sign out, when the caller no longer counts as verified, and when the user loses the account. Another one begins on the account’s page."})
 }

@@ -54,7 +54,7 @@ func (s *Store) StaffSession(ctx context.Context, token string) (enrollment.Staf
 // EndStaffSession ends a session for good, and what its owner looks at with it; one that is over already is as good.
 func (s *Store) EndStaffSession(ctx context.Context, token string) error {
 	return s.transact(ctx, "let staff out", func(t *tx) error {
-		if _, err := t.endView(ctx, hex.EncodeToString(staffToken(token)), "signed out"); err != nil {
+		if _, err := t.endView(ctx, hex.EncodeToString(staffToken(token)), anyAccount, "signed out"); err != nil {
 			return err
 		}
 		_, err := t.ExecContext(ctx, `DELETE FROM staff_sessions WHERE token_hash = $1`, staffToken(token))

@@ -9,7 +9,8 @@ import (
 )
 
 // VerifyCaller records how somebody of the staff made sure who calls for an account. It holds for their session and that
-// account, for CallerCheckLife at most; NotVerified ends it. Refusal: Missing, for what is no check.
+// account, for CallerCheckLife at most; NotVerified ends it, and the view that rests on it. Refusal: Missing, for what is no
+// check.
 func (s *Store) VerifyCaller(ctx context.Context, by enrollment.Staff, tenant, accountNumber string, how enrollment.CallerCheck) error {
 	return s.answer(ctx, "verify a caller", func(t *tx) (*enrollment.Refusal, error) {
 		if how.Words() == "" {
@@ -23,7 +24,11 @@ func (s *Store) VerifyCaller(ctx context.Context, by enrollment.Staff, tenant, a
 			return nil, fmt.Errorf("forget the check before: %w", err)
 		}
 		detail := "nothing may be told"
-		if how != enrollment.NotVerified {
+		if how == enrollment.NotVerified {
+			if _, err := t.endView(ctx, by.Session, a.ID, "the caller could not be verified"); err != nil {
+				return nil, err
+			}
+		} else {
 			until := t.now.Add(enrollment.CallerCheckLife)
 			if _, err := t.ExecContext(ctx, `
 				INSERT INTO caller_checks (session, account, how, checked_at, expires_at) VALUES (decode($1, 'hex'), $2, $3, $4, $5)`,
@@ -66,8 +71,8 @@ func (t *tx) caller(ctx context.Context, by enrollment.Staff, account int64) (en
 	return enrollment.Caller{How: c.How, Until: c.Until.UTC()}, nil
 }
 
-// BeginView lets somebody of the staff look at the pages of a user, for ViewLife. One session looks at one customer: a view
-// that is open ends. Refusals: the reason's, CallerNotVerified; ErrUnknown for a user that the account has not.
+// BeginView lets somebody of the staff look at the pages of a user, for ViewLife, and no longer than the caller counts as
+// verified. One session looks at one customer: a view that is open ends. Refusals: the reason's, CallerNotVerified; ErrUnknown for a user that the account has not.
 func (s *Store) BeginView(ctx context.Context, errand enrollment.Errand, tenant, accountNumber, username string) error {
 	return s.answer(ctx, "begin to view as a customer", func(t *tx) (*enrollment.Refusal, error) {
 		if no := reasoned(errand); no != nil {
@@ -88,10 +93,13 @@ func (s *Store) BeginView(ctx context.Context, errand enrollment.Errand, tenant,
 		if !caller.Verified() {
 			return &enrollment.Refusal{Reason: enrollment.CallerNotVerified}, nil
 		}
-		if _, err := t.endView(ctx, errand.By.Session, "another view began"); err != nil {
+		if _, err := t.endView(ctx, errand.By.Session, anyAccount, "another view began"); err != nil {
 			return nil, err
 		}
 		until := t.now.Add(enrollment.ViewLife)
+		if caller.Until.Before(until) {
+			until = caller.Until
+		}
 		if _, err := t.ExecContext(ctx, `
 			INSERT INTO views (session, actor, actor_name, tenant, account, user_id, reason, began_at, expires_at)
 			VALUES (decode($1, 'hex'), $2, $3, $4, $5, $6, $7, $8, $9)`,
@@ -117,14 +125,14 @@ type viewRow struct {
 }
 
 // ViewedBy tells whose pages a session looks at now, for one of these pages, and writes the page down before it is shown;
-// no page, no line. ErrUnknown: at nobody's, or no longer.
+// no page, no line. ErrUnknown: at nobody's, or no longer, as when the user lost the account that the caller was verified for.
 func (s *Store) ViewedBy(ctx context.Context, by enrollment.Staff, page string) (enrollment.View, error) {
 	var v enrollment.View
 	err := s.transact(ctx, "show a page of a customer to staff", func(t *tx) error {
 		var row viewRow
 		err := t.GetContext(ctx, &row, `
 			SELECT v.id, v.actor, v.actor_name, v.tenant, v.account, v.user_id, u.username, v.reason, v.expires_at
-			FROM views AS v JOIN users AS u ON u.id = v.user_id
+			FROM views AS v JOIN users AS u ON u.id = v.user_id JOIN memberships AS m ON m.user_id = v.user_id AND m.account = v.account
 			WHERE v.session = decode($1, 'hex') AND v.ended_at IS NULL AND v.expires_at > $2`, by.Session, t.now)
 		if noRows(err) {
 			return enrollment.ErrUnknown
@@ -149,7 +157,7 @@ func (s *Store) ViewedBy(ctx context.Context, by enrollment.Staff, page string) 
 func (s *Store) EndView(ctx context.Context, by enrollment.Staff) (enrollment.View, error) {
 	var v enrollment.View
 	err := s.transact(ctx, "end a view", func(t *tx) error {
-		row, err := t.endView(ctx, by.Session, "left")
+		row, err := t.endView(ctx, by.Session, anyAccount, "left")
 		if err != nil {
 			return err
 		}
@@ -163,13 +171,15 @@ func (s *Store) EndView(ctx context.Context, by enrollment.Staff) (enrollment.Vi
 	return v, err
 }
 
-// endView ends a session's open view and writes down how; nil: there was none.
-func (t *tx) endView(ctx context.Context, session, how string) (*viewRow, error) {
+const anyAccount int64 = 0 // as endView takes it
+
+// endView ends a session's open view for an account and writes down how; nil: there was none.
+func (t *tx) endView(ctx context.Context, session string, account int64, how string) (*viewRow, error) {
 	var row viewRow
 	err := t.GetContext(ctx, &row, `
 		UPDATE views AS v SET ended_at = least($2, v.expires_at) FROM users AS u
-		WHERE u.id = v.user_id AND v.session = decode($1, 'hex') AND v.ended_at IS NULL
-		RETURNING v.id, v.actor, v.actor_name, v.tenant, v.account, v.user_id, u.username, v.reason, v.expires_at`, session, t.now)
+		WHERE u.id = v.user_id AND v.session = decode($1, 'hex') AND v.ended_at IS NULL AND (v.account = $3 OR $3 = 0)
+		RETURNING v.id, v.actor, v.actor_name, v.tenant, v.account, v.user_id, u.username, v.reason, v.expires_at`, session, t.now, account)
 	if noRows(err) {
 		return nil, nil
 	}

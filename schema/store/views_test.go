@@ -173,3 +173,42 @@ func TestStaffViewAsACustomer(t *testing.T) {
 		t.Errorf("the customer is told of %d views, want 6: %+v", seen, security.Activity)
 	}
 }
+
+// A view lasts no longer than what it was allowed for: a caller who is verified, and a user who sees the account.
+func TestAViewEndsWithWhatItRestsOn(t *testing.T) {
+	s, user, name := seen(t)
+	ctx, grace := t.Context(), s.sitting("one")
+	begins := func() {
+		t.Helper()
+		ok(t, s.BeginView(ctx, enrollment.Errand{By: grace, Reason: "caller asked about INV-1"}, mongo, "1", name))
+		_, err := s.ViewedBy(ctx, grace, "/account")
+		ok(t, err)
+	}
+	over := func(why string) {
+		t.Helper()
+		if v, err := s.ViewedBy(ctx, grace, "/account"); err != enrollment.ErrUnknown {
+			t.Errorf("%s: sees %+v, %v", why, v, err)
+		}
+	}
+	ok(t, s.VerifyCaller(ctx, grace, mongo, "1", enrollment.CalledBack))
+	begins()
+	ok(t, s.VerifyCaller(ctx, grace, mongo, "2", enrollment.NotVerified))
+	_, err := s.ViewedBy(ctx, grace, "/account")
+	ok(t, err)
+	ok(t, s.VerifyCaller(ctx, grace, mongo, "1", enrollment.NotVerified))
+	over("the check was taken back")
+	if trail := s.audited(); !strings.HasSuffix(trail[1], "the caller could not be verified)") {
+		t.Errorf("the trail, newest first: %q", trail)
+	}
+
+	ok(t, s.VerifyCaller(ctx, grace, mongo, "1", enrollment.CalledBack))
+	s.Pass(t, enrollment.CallerCheckLife-time.Minute)
+	begins()
+	s.Pass(t, time.Minute)
+	over("the check lapsed")
+
+	ok(t, s.VerifyCaller(ctx, grace, mongo, "1", enrollment.CalledBack))
+	begins()
+	s.DB.MustExec(`DELETE FROM memberships WHERE user_id = $1`, user)
+	over("the user lost the account")
+}
