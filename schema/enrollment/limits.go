@@ -23,6 +23,8 @@ const (
 	MailSpacing    = 60 * time.Second // between two activation mails of an enrollment
 	MaxMails       = 5                // activation mails of an enrollment
 	MaxCorrections = 3                // of an enrollment's address
+	MaxDisowned    = 5                // sign-ups with a code that owners of mailboxes ended within DisownedWindow, then it waits
+	DisownedWindow = 24 * time.Hour
 
 	CodeReissueSpacing   = 24 * time.Hour // between two requests for a new code of an account
 	MaxCodeReissues      = 4              // of an account within CodeReissuesWindow

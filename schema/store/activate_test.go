@@ -337,6 +337,34 @@ func TestWhoDidNotSignUpCancelsTheSignUp(t *testing.T) {
 	}
 }
 
+// One code is no cannon: whoever signs up strangers, or ends their own sign-ups to begin anew, waits a day.
+func TestACodeThatIsDisownedOverAndOverWaits(t *testing.T) {
+	s := stage(t)
+	s.bills(mongo, invoice("100482-7", "AAAA-1111", daysAgo(2)), invoice("100482-7", "QX4T-88ZK", daysAgo(1)))
+	a := s.form(mongo, "100482-7", "QX4T-88ZK")
+	again := func() (enrollment.ID, error) {
+		a.RequestID += "again"
+		admitted, err := s.Register(t.Context(), a)
+		return admitted.Enrollment, err
+	}
+	for range enrollment.MaxDisowned {
+		id, err := again()
+		ok(t, err)
+		ok(t, s.Disown(t.Context(), mongo, s.link(mongo, id, 1, a.Email)))
+	}
+	s.forgetOutbox()
+	_, err := again()
+	no := refused(t, err, enrollment.TooManyTries)
+	if no.RetryAfter <= enrollment.DisownedWindow-time.Minute || no.RetryAfter > enrollment.DisownedWindow {
+		t.Errorf("wait %s", no.RetryAfter)
+	}
+	only[events.RegistrationRefused](t, s.announced())
+	s.admits(s.form(mongo, "100482-7", "AAAA-1111")) // a colleague with another code
+	s.Pass(t, enrollment.DisownedWindow)
+	_, err = again()
+	ok(t, err)
+}
+
 func TestWhatCannotBeDisowned(t *testing.T) {
 	s := stage(t)
 	for i, tt := range []struct {
