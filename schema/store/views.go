@@ -49,19 +49,19 @@ func (s *Store) Caller(ctx context.Context, by enrollment.Staff, tenant, account
 		if err != nil {
 			return err
 		}
-		c, err = t.caller(ctx, by, a.ID)
+		c, err = t.caller(ctx, by, a.ID, "")
 		return err
 	})
 	return c, err
 }
 
-func (t *tx) caller(ctx context.Context, by enrollment.Staff, account int64) (enrollment.Caller, error) {
+func (t *tx) caller(ctx context.Context, by enrollment.Staff, account int64, lock string) (enrollment.Caller, error) {
 	var c struct {
 		How   enrollment.CallerCheck `db:"how"`
 		Until time.Time              `db:"expires_at"`
 	}
 	err := t.GetContext(ctx, &c, `
-		SELECT how, expires_at FROM caller_checks WHERE session = decode($1, 'hex') AND account = $2 AND expires_at > $3`, by.Session, account, t.now)
+		SELECT how, expires_at FROM caller_checks WHERE session = decode($1, 'hex') AND account = $2 AND expires_at > $3 `+lock, by.Session, account, t.now)
 	if noRows(err) {
 		return enrollment.Caller{}, nil
 	}
@@ -86,7 +86,7 @@ func (s *Store) BeginView(ctx context.Context, errand enrollment.Errand, tenant,
 		if err != nil {
 			return nil, err
 		}
-		caller, err := t.caller(ctx, errand.By, a.ID)
+		caller, err := t.caller(ctx, errand.By, a.ID, "FOR SHARE") // who takes the check back finds the view, or is seen here
 		if err != nil {
 			return nil, err
 		}

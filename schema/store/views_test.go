@@ -212,3 +212,25 @@ func TestAViewEndsWithWhatItRestsOn(t *testing.T) {
 	s.DB.MustExec(`DELETE FROM memberships WHERE user_id = $1`, user)
 	over("the user lost the account")
 }
+
+// Of a view that begins and a check that is taken back, whichever comes second hears of the first.
+func TestNoViewOutlivesACheckTakenBackMeanwhile(t *testing.T) {
+	s, _, name := seen(t)
+	ctx, grace := t.Context(), s.sitting("one")
+	for range 20 {
+		ok(t, s.VerifyCaller(ctx, grace, mongo, "1", enrollment.CalledBack))
+		for _, err := range atOnce(2, func(i int) error {
+			if i == 0 {
+				return s.VerifyCaller(ctx, grace, mongo, "1", enrollment.NotVerified)
+			}
+			return s.BeginView(ctx, enrollment.Errand{By: grace, Reason: "caller asked about INV-1"}, mongo, "1", name)
+		}) {
+			if err != nil {
+				refused(t, err, enrollment.CallerNotVerified)
+			}
+		}
+		if v, err := s.ViewedBy(ctx, grace, ""); err != enrollment.ErrUnknown {
+			t.Fatalf("sees %+v, %v", v, err)
+		}
+	}
+}
