@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 type scene struct {
 	*storetest.Database
 	t     testing.TB
-	count uint64 // makes ids, sequences, usernames and sources that nobody used before
+	count atomic.Uint64 // makes ids, sequences, usernames and sources that nobody used before
 }
 
 // stage sets a scene; tests run side by side, each on a database of its own.
@@ -47,7 +48,7 @@ func stage(t *testing.T) *scene {
 	return &scene{Database: storetest.New(t), t: t}
 }
 
-func (s *scene) next() uint64 { s.count++; return s.count }
+func (s *scene) next() uint64 { return s.count.Add(1) }
 
 var began = time.Now() // all the tests; so an instant can be named twice
 
