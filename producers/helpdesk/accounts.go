@@ -67,7 +67,7 @@ var remedies = []struct {
 	{enrollment.SentAgain, "Send the activation mail again", "The same link, to the same address.", "awaiting-activation", true, false},
 	{enrollment.CorrectedAddress, "Correct the address", "The mail goes to the new address; older links are dead. Verify the caller first.", "undeliverable", true, false},
 	{enrollment.Unlocked, "Lift the waits", "Ends the waits after wrong codes and wrong passwords. What was guessed stays counted.", "locked", false, false},
-	{enrollment.RetiredCode, "Retire the code and ask billing for a new one", "Every code that was e-mailed so far is dead. The new one goes to the address of record only, once a day at most.", "code-expired code-retired no-code", false, false},
+	{enrollment.RetiredCode, "Retire the code and ask billing for a new one", "Every code that was e-mailed so far is dead. The new one goes to the address of record only, once a day at most.", "code-expired code-retired no-code disowned", false, false},
 	{enrollment.CancelledEnrollment, "Cancel the enrollment", "Code and username are free at once; the link in the mail is dead.", "", true, false},
 	{enrollment.SignedOutEverywhere, "Sign a user out everywhere", "Ends every session. The password stays.", "", false, true},
 	{enrollment.ViewedAs, "View as the customer", "Shows the account pages as the user sees them, read only, for 15 minutes and while the caller counts as verified. Each page is written down, and the user is told.", "", false, true},

@@ -57,6 +57,8 @@ type Situation struct {
 	LastRefusal Reason // of the newest refusal; empty: none
 	RefusedAt   time.Time
 	WaitUntil   time.Time // somebody who tried codes of the account waits until then; zero: nobody does
+
+	DisownedUntil time.Time // the newest code waits until then: too many sign-ups with it were ended from the mailbox
 }
 
 // LiveEnrollment is the account's pending enrollment.
@@ -116,6 +118,10 @@ func (s Situation) obstacle() Diagnosis {
 			CodeExpired: "The newest code has expired.",
 		}[no.Reason]
 		return obstacle(string(no.Reason), cause, "Ask billing for a new code; it goes to the address of record only.")
+	}
+	if s.DisownedUntil.After(s.Now) {
+		return obstacle("disowned", "Several sign-ups with the newest code were cancelled by whoever got the mail, so it waits until "+s.DisownedUntil.UTC().Format(time.RFC3339)+".",
+			"Find out who signs up, and at which address. If the code is in wrong hands, retire it and ask billing for a new one, which works at once.")
 	}
 	if s.WaitUntil.After(s.Now) {
 		return obstacle("locked", "Somebody typed wrong codes for this account and has to wait until "+s.WaitUntil.UTC().Format(time.RFC3339)+"; others are not held up.",

@@ -20,6 +20,7 @@ func TestWhatMayBeSaidBetraysNothing(t *testing.T) {
 		"no-code":             {},
 		"code-retired":        {Codes: code, RetiredAt: now},
 		"code-expired":        {Codes: old},
+		"disowned":            {Codes: code, DisownedUntil: now.Add(time.Minute), LastRefusal: TooManyTries, RefusedAt: now},
 		"locked":              {Codes: code, WaitUntil: now.Add(time.Minute), LastRefusal: NotRecognised, RefusedAt: now},
 		"refused":             {Codes: code, WaitUntil: now.Add(-time.Minute), LastRefusal: NotRecognised, RefusedAt: now},
 		"can-enroll":          {Codes: code},

@@ -359,6 +359,9 @@ func TestACodeThatIsDisownedOverAndOverWaits(t *testing.T) {
 		t.Errorf("wait %s", no.RetryAfter)
 	}
 	only[events.RegistrationRefused](t, s.announced())
+	if d := s.dossier("100482-7").Diagnosis; d.Standing != "disowned" {
+		t.Errorf("staff read %+v", d)
+	}
 	s.admits(s.form(mongo, "100482-7", "AAAA-1111")) // a colleague with another code
 	s.Pass(t, enrollment.DisownedWindow)
 	_, err = again()

@@ -119,6 +119,12 @@ func (t *tx) situation(ctx context.Context, account accountRow, policy enrollmen
 	for _, m := range mailings {
 		s.Codes = append(s.Codes, m.history())
 	}
+	if n := len(mailings); n > 0 {
+		var err error
+		if s.DisownedUntil, err = t.disownedUntil(ctx, account.ID, mailings[n-1].Hash); err != nil {
+			return s, err
+		}
+	}
 	if err := t.GetContext(ctx, &s.Closed, `SELECT EXISTS (SELECT FROM account_closures WHERE account = $1)`, account.ID); err != nil {
 		return s, fmt.Errorf("closures of account %d: %w", account.ID, err)
 	}

@@ -297,28 +297,28 @@ func (r *registration) enter(ctx context.Context, code matched) (*enrollment.Ref
 	if r.member != 0 {
 		return r.join(ctx, code)
 	}
-	if wait, err := r.disowned(ctx, code); err != nil {
+	if until, err := r.disownedUntil(ctx, r.account.ID, code.hashes...); err != nil {
 		return nil, err
-	} else if wait > 0 {
+	} else if wait := until.Sub(r.now); wait > 0 {
 		return r.refuse(ctx, &enrollment.Refusal{Reason: enrollment.TooManyTries, RetryAfter: wait})
 	}
 	return r.begin(ctx, code)
 }
 
-// disowned tells how long a code waits whose sign-ups were ended from the mailbox: each next one has mails and corrections of
-// its own, so that with one code any number of mails could be sent to anybody.
-func (r *registration) disowned(ctx context.Context, code matched) (time.Duration, error) {
+// disownedUntil tells until when a code waits whose sign-ups were ended from the mailbox: each next one has mails and
+// corrections of its own, so that with one code any number of mails could be sent to anybody. Zero: it need not wait.
+func (t *tx) disownedUntil(ctx context.Context, account int64, hashes ...[]byte) (time.Time, error) {
 	var ended []time.Time // the newest first
-	if err := r.SelectContext(ctx, &ended, `
+	if err := t.SelectContext(ctx, &ended, `
 		SELECT m.at FROM enrollments AS e JOIN enrollment_moves AS m ON m.enrollment = e.id AND m.reason = $3
 		WHERE e.account = $1 AND e.code_hash = ANY ($2) AND e.state = 'cancelled' ORDER BY m.at DESC LIMIT $4`,
-		r.account.ID, pq.ByteaArray(code.hashes), notRequested, enrollment.MaxDisowned); err != nil {
-		return 0, fmt.Errorf("sign-ups that were disowned: %w", err)
+		account, pq.ByteaArray(hashes), notRequested, enrollment.MaxDisowned); err != nil {
+		return time.Time{}, fmt.Errorf("sign-ups that were disowned: %w", err)
 	}
 	if len(ended) < enrollment.MaxDisowned {
-		return 0, nil
+		return time.Time{}, nil
 	}
-	return max(0, ended[len(ended)-1].Add(enrollment.DisownedWindow).Sub(r.now)), nil
+	return ended[len(ended)-1].Add(enrollment.DisownedWindow), nil
 }
 
 // refuseUsed refuses who holds a pair of an account that is enrolled, and tells its people that somebody does.
