@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/mongotel/billcenter/schema/enrollment"
 )
@@ -23,19 +24,31 @@ type onlyLooks struct {
 }
 
 func (o onlyLooks) Customer(ctx context.Context, tenant string, user int64) (enrollment.Customer, error) {
-	return o.looks.Customer(ctx, tenant, user)
+	c, err := o.looks.Customer(ctx, tenant, user)
+	c.Accounts = verified(ctx, c.Accounts, func(h enrollment.Holding) string { return h.AccountNumber })
+	return c, err
 }
 
 func (o onlyLooks) Invoices(ctx context.Context, tenant string, user int64) ([]enrollment.Invoice, error) {
-	return o.looks.Invoices(ctx, tenant, user)
+	all, err := o.looks.Invoices(ctx, tenant, user)
+	return verified(ctx, all, func(i enrollment.Invoice) string { return i.AccountNumber }), err
 }
 
 func (o onlyLooks) Payments(ctx context.Context, tenant string, user int64) ([]enrollment.Payment, error) {
-	return o.looks.Payments(ctx, tenant, user)
+	all, err := o.looks.Payments(ctx, tenant, user)
+	return verified(ctx, all, func(p enrollment.Payment) string { return p.AccountNumber }), err
 }
 
 func (o onlyLooks) Security(ctx context.Context, tenant string, user int64) (enrollment.Security, error) {
-	return o.looks.Security(ctx, tenant, user)
+	s, err := o.looks.Security(ctx, tenant, user)
+	s.Accounts = verified(ctx, s.Accounts, func(h enrollment.Holding) string { return h.AccountNumber })
+	return s, err
+}
+
+// verified leaves what belongs to the account for which the caller was verified: of the customer's other accounts nothing is known to
+// be the caller's.
+func verified[T any](ctx context.Context, all []T, account func(T) string) []T {
+	return slices.DeleteFunc(all, func(one T) bool { return account(one) != viewIn(ctx).AccountNumber })
 }
 
 // Viewer shows staff the account pages as the customer sees them, read only. It is served by the back office, under the back

@@ -99,6 +99,25 @@ func rendered(s *scene, n *html.Node) string {
 	return b.String()
 }
 
+// The caller was verified for one account: the customer's others are not the caller's to hear of.
+func TestStaffSeeTheVerifiedAccountAlone(t *testing.T) {
+	s := newScene(t)
+	c := s.signedIn()
+	s.billing(events.InvoiceEmailed{AccountNumber: "200", CompanyName: "Ann's Annex", BillingEmail: "ap@annex.example", EmailedAt: time.Now().Add(-time.Hour),
+		Invoice: &events.Invoice{Number: "ANNEX-1"}})
+	s.db.DB.MustExec(`INSERT INTO memberships (user_id, account) SELECT u.id, a.id FROM users AS u, accounts AS a WHERE a.account_key = '200'`)
+	if !strings.Contains(c.get("/account/invoices").text(s), "ANNEX-1") {
+		t.Fatal("the customer does not see the second account")
+	}
+	staff := s.viewed(c, s.view())
+	for _, path := range []string{"/account", "/account/invoices", "/account/payment", "/account/security", "/account/users"} {
+		if p := staff.get(path); p.StatusCode != http.StatusOK || strings.Contains(strings.ToUpper(p.text(s)), "ANNEX") {
+			t.Errorf("%s: %d\n%s", path, p.StatusCode, p.text(s))
+		}
+	}
+	staff.get("/account/invoices/ANNEX-1").is(s, http.StatusNotFound)
+}
+
 func TestStaffChangeAndTakeAwayNothing(t *testing.T) {
 	s := newScene(t)
 	c := s.signedIn()

@@ -54,7 +54,7 @@ type View struct {
 	Tenant        string
 	User          int64
 	Username      string // display form
-	AccountNumber string // for which the caller was verified; the customer may have more
+	AccountNumber string // for which the caller was verified; the customer may have more, which are not shown
 	Until         time.Time
 }
 
