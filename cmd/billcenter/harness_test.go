@@ -168,14 +168,16 @@ func (s *system) wait(t *testing.T, ready string, ended func() (bool, string)) {
 	s.inbox = inbox{s.Inbox}
 }
 
-// eventually asks until the answer is nil.
+// eventually asks until the answer is nil, at first often.
 func eventually(t *testing.T, what string, ask func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	pause := 10 * time.Millisecond
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pause) {
 		if err = ask(); err == nil {
 			return
 		}
+		pause = min(pause*5/4, 300*time.Millisecond)
 	}
 	t.Fatalf("%s: %v", what, err)
 }

@@ -40,7 +40,10 @@ func mongo(t testing.TB) *tenants.Tenant {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func TestMain(m *testing.M) { storetest.Main(m) }
+func TestMain(m *testing.M) {
+	hashMemory = 64
+	storetest.Main(m)
+}
 
 // What billing e-mailed before a story begins, and what the customer makes of it.
 const (
