@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/lib/pq"
@@ -87,29 +88,33 @@ var promises = []struct {
 		SELECT purpose || ' mail of ' || enrollment FROM mails WHERE state = 'sending' AND claimed_until < $1`},
 }
 
-// Promises checks what is promised on what is kept, each promise in a snapshot of its own. It changes nothing.
+// Promises checks what is promised on what is kept, in one snapshot. It changes nothing.
 func (s *Store) Promises(ctx context.Context) ([]Promise, error) {
 	var all []Promise
 	err := s.transact(ctx, "check the promises", func(t *tx) error {
-		all = nil
+		all = make([]Promise, len(promises), len(promises)+1)
+		parts := make([]string, len(promises))
+		for i, p := range promises {
+			all[i] = Promise{Name: p.name, InTime: p.inTime}
+			parts[i] = fmt.Sprintf(`SELECT * FROM (SELECT %d AS promise, b.* FROM (%s) AS b (by) LIMIT %d) AS broken`, i, p.broken, maxBroken)
+		}
 		if _, err := t.ExecContext(ctx, `SET TRANSACTION READ ONLY`); err != nil {
 			return err
 		}
-		for _, p := range promises {
-			checked := Promise{Name: p.name, InTime: p.inTime}
-			if err := t.SelectContext(ctx, &checked.Broken, `
-				WITH given AS (SELECT $1::timestamptz, $2::timestamptz, $3::text[]) `+p.broken+fmt.Sprintf(` LIMIT %d`, maxBroken),
-				t.now.Add(-promptly), t.now.Add(-mailSilence), pq.Array(s.ring.KeyIDs())); err != nil {
-				return fmt.Errorf("check that %s: %w", p.name, err)
-			}
-			all = append(all, checked)
+		var broken []struct {
+			Promise int
+			By      string
 		}
-		lawless, err := t.impossibleMoves(ctx)
-		if err != nil {
+		if err := t.SelectContext(ctx, &broken, strings.Join(parts, ` UNION ALL `),
+			t.now.Add(-promptly), t.now.Add(-mailSilence), pq.Array(s.ring.KeyIDs())); err != nil {
 			return err
 		}
+		for _, b := range broken {
+			all[b.Promise].Broken = append(all[b.Promise].Broken, b.By)
+		}
+		lawless, err := t.impossibleMoves(ctx)
 		all = append(all, Promise{Name: "no move is one that the rules forbid", Broken: lawless})
-		return nil
+		return err
 	})
 	return all, err
 }
