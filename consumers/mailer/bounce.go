@@ -39,7 +39,7 @@ var (
 func ReadBounce(r io.Reader) (Bounce, error) {
 	report, err := message.Read(io.LimitReader(r, maxBounce))
 	if err != nil && !message.IsUnknownCharset(err) {
-		return Bounce{}, fmt.Errorf("%w: it is no mail that can be read: %v", ErrNoBounce, err)
+		return Bounce{}, fmt.Errorf("%w: it is no mail that can be read: %s", ErrNoBounce, strings.TrimSpace(err.Error()))
 	}
 	kind, params, _ := report.Header.ContentType()
 	if kind != "multipart/report" || !strings.EqualFold(params["report-type"], "delivery-status") {
